@@ -1,0 +1,1 @@
+"""Octets and text for Wireshark: pcapng, comments, key tables. Opens no files."""

@@ -1,0 +1,1 @@
+"""Pure functions: key derivation, ciphers, signatures (RFC 2409)."""

@@ -1,0 +1,1 @@
+"""The IOS face: one command tree, show output, log lines."""

@@ -1,0 +1,1 @@
+"""ESP encapsulation and the SAs that the userspace data plane runs on."""

@@ -1,0 +1,1 @@
+"""Topology files, namespaces, processes, the command line."""

@@ -1,0 +1,1 @@
+"""A whole router, CA or hub: engines composed, still sans-IO."""

@@ -1,0 +1,1 @@
+"""Certificates, CRLs, SCEP, trustpoints and certificate servers. Sans-IO."""

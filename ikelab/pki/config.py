@@ -1,0 +1,58 @@
+"""What the user configures for PKI: trustpoints and certificate servers, in IOS's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TrustpointConfig:
+    """`crypto pki trustpoint NAME`.
+
+    fingerprint: upper-case hexadecimal without blanks: 32 digits MD5, 40 SHA-1 or 64 SHA-256.
+    revocation_check: methods in order, of "crl" and "none". auto_enroll: per cent of the
+    certificate's life after which to renew, None: enroll by command only. retry_period: seconds
+    between polls; retry_count: how many. password: challenge password; never shown or stored.
+    """
+
+    name: str
+    enrollment_url: str | None = None
+    fingerprint: str | None = None
+    revocation_check: tuple[str, ...] = ("crl",)
+    rsakeypair: str | None = None
+    auto_enroll: int | None = None
+    regenerate: bool = False
+    fqdn: str | None = None
+    subject_name: str | None = None
+    serial_number: bool = False
+    ip_address: str | None = None
+    hash: str = "sha256"
+    retry_period: int = 60
+    retry_count: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CertServerConfig:
+    """`crypto pki server NAME`. mode: "root" or "sub-cs" (its trustpoint has the same name).
+
+    grant: "manual" or "auto". database_level: "minimum", "names" or "complete". database_url:
+    `ftp://[user[:password]@]host[/dir]`, None: nvram. cdp_url: put in every certificate issued.
+    auto_rollover: how long before its end the shadow certificate is made, None: off.
+    """
+
+    name: str
+    enabled: bool = False
+    issuer_name: str | None = None
+    mode: str = "root"
+    grant: str = "manual"
+    grant_auto_rollover_ca_cert: bool = False
+    database_level: str = "minimum"
+    database_url: str | None = None
+    archive_password: str | None = None
+    lifetime_certificate: timedelta = timedelta(days=365)
+    lifetime_ca_certificate: timedelta = timedelta(days=1095)
+    lifetime_crl: timedelta = timedelta(hours=6)
+    cdp_url: str | None = None
+    auto_rollover: timedelta | None = None
+    hash: str = "sha256"

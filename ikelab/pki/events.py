@@ -1,0 +1,114 @@
+"""What the PKI engines are told and what they ask for.
+
+The router side (`trustpoint.py`) takes the events and returns the actions of this module; the
+server side (`cert_server.py`) is plain request and answer. The notices are facts: their words for
+the console and syslog are made in `ios/log.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """Action: ask a web server. handle: comes back in the reply. method: "GET" or "POST"."""
+
+    handle: str
+    method: str
+    url: str
+    body: bytes = b""
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """Event: the answer to an `HttpRequest`. content_type: without parameters, lower case."""
+
+    handle: str
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFailed:
+    """Event: no answer to an `HttpRequest`. reason: for people ("connection refused")."""
+
+    handle: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaCertificateAccepted:
+    """Notice: `crypto pki authenticate` is through. fingerprint: SHA-256, upper-case hex."""
+
+    trustpoint: str
+    subject: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSent:
+    """Notice: a certificate request went out. Fingerprints of the PKCS#10, upper-case hex."""
+
+    trustpoint: str
+    subject: str
+    fingerprint_md5: str
+    fingerprint_sha1: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentPending:
+    """Notice: the CA keeps the request until somebody grants it; next poll in `retry` seconds."""
+
+    trustpoint: str
+    retry: float
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateInstalled:
+    """Notice (%PKI-6-CERTRET): the router certificate is there. serial: as an integer."""
+
+    trustpoint: str
+    serial: int
+    issuer: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentFailed:
+    """Notice (%PKI-6-CERTFAIL): given up or refused. reason: a sentence for a person."""
+
+    trustpoint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrlInstalled:
+    """Notice: a CRL was fetched, checked and cached. size: octets of its DER."""
+
+    issuer: str
+    url: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrlRefused:
+    """Notice: a CRL could not be fetched or used; the one cached before stays."""
+
+    issuer: str
+    url: str
+    reason: str
+
+
+PkiNotice = (
+    CaCertificateAccepted
+    | RequestSent
+    | EnrollmentPending
+    | CertificateInstalled
+    | EnrollmentFailed
+    | CrlInstalled
+    | CrlRefused
+)
+PkiAction = HttpRequest | PkiNotice

@@ -1,0 +1,1 @@
+"""The only place for sockets, real clocks, randomness, files and signals."""

@@ -1,0 +1,1 @@
+"""How protected packets move: one interface, one module a backend."""

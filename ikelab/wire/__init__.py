@@ -1,0 +1,1 @@
+"""Octets to scapy packets and back. No state, no keys, no clock."""
