@@ -1,0 +1,489 @@
+"""The stores of `pki/store.py` in SQLite: one file a certificate server, one a router's nvram.
+
+The same classes on ":memory:" serve the simulated network. Durability is `runtime/sqlite.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ikelab.errors import PkiError
+from ikelab.pki.store import (
+    MAX_REQUEST_ID,
+    Authority,
+    EnrollmentRequest,
+    IssuedCertificate,
+    IssuedCrl,
+    NewFile,
+    NewRequest,
+    PasswordState,
+    PendingEnrollment,
+    RequestKey,
+    RequestKind,
+    RequestState,
+    StorageFile,
+    StoredTrustpoint,
+)
+from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
+
+_NO_SERIAL = 1 << 63  # an INTEGER of SQLite has 63 bits and a sign
+
+_CA_SCHEMA = """
+CREATE TABLE IF NOT EXISTS authority (
+    generation INTEGER PRIMARY KEY, key BLOB NOT NULL, certificate BLOB NOT NULL,
+    chain TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS serial (
+    only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO serial VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS issued (serial INTEGER PRIMARY KEY, certificate BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS request (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER UNIQUE CHECK (id BETWEEN 1 AND 999),
+    generation INTEGER NOT NULL, transaction_id TEXT NOT NULL, request_digest BLOB NOT NULL,
+    signer_key BLOB NOT NULL, renews INTEGER NOT NULL, kind TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'granted', 'rejected')),
+    request BLOB NOT NULL, subject BLOB NOT NULL, received INTEGER NOT NULL,
+    automatic INTEGER NOT NULL, serial INTEGER REFERENCES issued (serial),
+    CHECK ((state = 'granted') = (serial IS NOT NULL)),
+    UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
+CREATE TABLE IF NOT EXISTS revoked (
+    serial INTEGER PRIMARY KEY, at INTEGER NOT NULL, reason INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS crl (
+    number INTEGER PRIMARY KEY, this_update INTEGER NOT NULL, next_update INTEGER NOT NULL,
+    crl BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS password (
+    digest BLOB PRIMARY KEY, expires INTEGER NOT NULL, open INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS outbox (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+    octets BLOB NOT NULL) STRICT;
+"""
+
+_NVRAM_SCHEMA = """
+CREATE TABLE IF NOT EXISTS key_pair (label TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS trustpoint (
+    name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
+    certificate BLOB, key_label TEXT, pending TEXT) STRICT;
+"""
+
+_REQUEST = """
+SELECT request.number, id, generation, transaction_id, request_digest, signer_key, renews, kind,
+       state, request, subject, received, automatic, issued.certificate
+FROM request LEFT JOIN issued ON request.serial = issued.serial
+"""
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _queue_files(connection: sqlite3.Connection, files: Sequence[NewFile]) -> None:
+    """Later content of a name replaces what waits: the storage sees each state once, in order."""
+    for name, octets in files:
+        connection.execute("DELETE FROM outbox WHERE name = ?", (name,))
+        connection.execute("INSERT INTO outbox (name, octets) VALUES (?, ?)", (name, octets))
+
+
+_RequestRow = tuple[
+    int, int | None, int, str, bytes, bytes, int, str, str, bytes, bytes, int, int, bytes | None
+]
+
+
+def _request(row: _RequestRow) -> EnrollmentRequest:
+    number, request_id, generation, transaction_id, digest, signer, renews = row[:7]
+    kind, state, request, subject, received, automatic, certificate = row[7:]
+    return EnrollmentRequest(
+        number=number,
+        request_id=request_id,
+        key=RequestKey(generation, transaction_id, digest, signer, renews),
+        kind=RequestKind[kind],
+        state=RequestState(state),
+        request=request,
+        subject=subject,
+        received=_moment(received),
+        automatic=bool(automatic),
+        certificate=certificate,
+    )
+
+
+class SqliteCaStore(Database):
+    """A certificate server's memory (`pki.store.CaStore`). path: a file, or ":memory:"."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, _CA_SCHEMA)
+
+    def load_authority(self) -> Authority | None:
+        """The newest generation."""
+        row = self.connection.execute(
+            "SELECT generation, key, certificate, chain FROM authority ORDER BY generation DESC"
+        ).fetchone()
+        if row is None:
+            return None
+        return Authority(row[0], load_key(row[1]), row[2], split_ders(row[3]))
+
+    def save_authority(self, authority: Authority, files: Sequence[NewFile]) -> None:
+        """Key and certificate together, or neither."""
+        row = (
+            authority.generation,
+            key_der(authority.key),
+            authority.certificate,
+            join_ders(authority.chain),
+        )
+        with self.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO authority VALUES (?, ?, ?, ?)", row)
+            _queue_files(connection, files)
+
+    def reserve_serial(self) -> int:
+        """One more than ever before."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE serial SET last = last + 1")
+            return self.last_serial()
+
+    def last_serial(self) -> int:
+        """0 at the beginning."""
+        last: int = self.connection.execute("SELECT last FROM serial").fetchone()[0]
+        return last
+
+    def raise_last_serial(self, serial: int) -> None:
+        """Never lowers it."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE serial SET last = max(last, ?)", (serial,))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def add_request(
+        self, new: NewRequest, password: bytes | None = None
+    ) -> EnrollmentRequest | None:
+        """Password and row in one transaction: of two that race for it, one comes through."""
+        with self.transaction() as connection:
+            if password is not None:
+                spent = connection.execute(
+                    "UPDATE password SET open = 0 WHERE digest = ? AND open = 1 AND expires > ?",
+                    (password, _seconds(new.received)),
+                )
+                if spent.rowcount != 1:
+                    return None
+            request_id = self._free_request_id(connection)
+            key = new.key
+            connection.execute(
+                "INSERT INTO request (id, generation, transaction_id, request_digest, signer_key,"
+                " renews, kind, state, request, subject, received, automatic)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
+                (
+                    request_id,
+                    key.generation,
+                    key.transaction_id,
+                    key.request_digest,
+                    key.signer_key,
+                    key.renews,
+                    new.kind.name,
+                    new.request,
+                    new.subject,
+                    _seconds(new.received),
+                    int(new.automatic),
+                ),
+            )
+        return self.find_request(key)
+
+    def _free_request_id(self, connection: sqlite3.Connection) -> int:
+        """The id after the newest request's, round the corner at 999, that nobody holds.
+
+        When all are held, the oldest finished request gives up its own.
+        """
+        rows = connection.execute("SELECT id FROM request WHERE id IS NOT NULL ORDER BY number")
+        held = [row[0] for row in rows]
+        if len(held) >= MAX_REQUEST_ID:
+            finished = connection.execute(
+                "SELECT number FROM request WHERE id IS NOT NULL AND state != 'pending'"
+                " ORDER BY number LIMIT 1"
+            ).fetchone()
+            if finished is None:
+                raise PkiError(
+                    "request-database-full",
+                    f"{MAX_REQUEST_ID} enrollment requests wait already; grant, reject or remove",
+                )
+            connection.execute("UPDATE request SET id = NULL WHERE number = ?", finished)
+            return self._free_request_id(connection)
+        taken = set(held)
+        candidate = held[-1] if held else 0
+        while True:
+            candidate = candidate % MAX_REQUEST_ID + 1
+            if candidate not in taken:
+                return candidate
+
+    def find_request(self, key: RequestKey) -> EnrollmentRequest | None:
+        """By all five parts of the key."""
+        row = self.connection.execute(
+            _REQUEST + "WHERE generation = ? AND transaction_id = ? AND request_digest = ?"
+            " AND signer_key = ? AND renews = ?",
+            (
+                key.generation,
+                key.transaction_id,
+                key.request_digest,
+                key.signer_key,
+                key.renews,
+            ),
+        ).fetchone()
+        return None if row is None else _request(row)
+
+    def find_transaction(
+        self, generation: int, transaction_id: str
+    ) -> tuple[EnrollmentRequest, ...]:
+        """The latest first."""
+        rows = self.connection.execute(
+            _REQUEST + "WHERE generation = ? AND transaction_id = ? ORDER BY request.number DESC",
+            (generation, transaction_id),
+        )
+        return tuple(_request(row) for row in rows)
+
+    def request(self, request_id: int) -> EnrollmentRequest | None:
+        """By the id that is shown."""
+        row = self.connection.execute(_REQUEST + "WHERE id = ?", (request_id,)).fetchone()
+        return None if row is None else _request(row)
+
+    def requests(self) -> tuple[EnrollmentRequest, ...]:
+        """Those that have an id."""
+        rows = self.connection.execute(_REQUEST + "WHERE id IS NOT NULL ORDER BY id")
+        return tuple(_request(row) for row in rows)
+
+    def grant_request(
+        self, number: int, issued: IssuedCertificate, files: Sequence[NewFile]
+    ) -> bool:
+        """Certificate, state and files together; the loser of a race changes nothing."""
+        with self.transaction() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM request WHERE number = ? AND state = 'pending'", (number,)
+            ).fetchone()
+            if row is None:
+                return False
+            _insert_issued(connection, issued)
+            connection.execute(
+                "UPDATE request SET state = 'granted', serial = ?"
+                " WHERE number = ? AND state = 'pending'",
+                (issued.serial, number),
+            )
+            _queue_files(connection, files)
+        return True
+
+    def reject_request(self, number: int) -> bool:
+        """Compare and swap."""
+        with self.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE request SET state = 'rejected' WHERE number = ? AND state = 'pending'",
+                (number,),
+            )
+            return changed.rowcount == 1
+
+    def remove_request(self, number: int) -> bool:
+        """A granted row only loses its id: it is what answers a repeat with the same DER."""
+        with self.transaction() as connection:
+            hidden = connection.execute(
+                "UPDATE request SET id = NULL WHERE number = ? AND state = 'granted'"
+                " AND id IS NOT NULL",
+                (number,),
+            )
+            gone = connection.execute(
+                "DELETE FROM request WHERE number = ? AND state != 'granted'", (number,)
+            )
+            return hidden.rowcount + gone.rowcount == 1
+
+    # --- certificates and CRLs ----------------------------------------------------------------
+
+    def record_issued(self, issued: IssuedCertificate, files: Sequence[NewFile]) -> None:
+        """A serial number can be recorded once only."""
+        with self.transaction() as connection:
+            _insert_issued(connection, issued)
+            _queue_files(connection, files)
+
+    def issued(self, serial: int) -> IssuedCertificate | None:
+        """With its revocation, if there is one."""
+        if not 0 <= serial < _NO_SERIAL:
+            return None
+        row = self.connection.execute(
+            "SELECT issued.serial, certificate, at, reason FROM issued"
+            " LEFT JOIN revoked ON issued.serial = revoked.serial WHERE issued.serial = ?",
+            (serial,),
+        ).fetchone()
+        if row is None:
+            return None
+        at = None if row[2] is None else _moment(row[2])
+        return IssuedCertificate(row[0], row[1], at, row[3])
+
+    def revoke(self, serial: int, at: datetime, reason: int | None) -> bool:
+        """The first revocation stands."""
+        with self.transaction() as connection:
+            added = connection.execute(
+                "INSERT OR IGNORE INTO revoked VALUES (?, ?, ?)", (serial, _seconds(at), reason)
+            )
+            return added.rowcount == 1
+
+    def revocations(self) -> tuple[tuple[int, datetime, int | None], ...]:
+        """By serial."""
+        rows = self.connection.execute("SELECT serial, at, reason FROM revoked ORDER BY serial")
+        return tuple((serial, _moment(at), reason) for serial, at, reason in rows)
+
+    def save_crl(self, crl: IssuedCrl, files: Sequence[NewFile]) -> None:
+        """Older ones are dropped."""
+        with self.transaction() as connection:
+            last = self.load_crl()
+            if last and (crl.number <= last.number or crl.this_update < last.this_update):
+                raise PkiError(
+                    "crl-order",
+                    f"CRL {crl.number} of {crl.this_update:%Y-%m-%d %H:%M:%S} cannot follow"
+                    f" CRL {last.number} of {last.this_update:%Y-%m-%d %H:%M:%S}",
+                )
+            connection.execute("DELETE FROM crl")
+            connection.execute(
+                "INSERT INTO crl VALUES (?, ?, ?, ?)",
+                (crl.number, _seconds(crl.this_update), _seconds(crl.next_update), crl.crl),
+            )
+            _queue_files(connection, files)
+
+    def load_crl(self) -> IssuedCrl | None:
+        """None before the first."""
+        row = self.connection.execute("SELECT * FROM crl").fetchone()
+        if row is None:
+            return None
+        return IssuedCrl(row[0], _moment(row[1]), _moment(row[2]), row[3])
+
+    # --- one-time passwords -------------------------------------------------------------------
+
+    def add_password(self, digest: bytes, expires: datetime) -> None:
+        """The spent ones stay: using one again must be told from an ordinary challenge."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE password SET open = 0")
+            connection.execute(
+                "INSERT OR REPLACE INTO password VALUES (?, ?, 1)", (digest, _seconds(expires))
+            )
+
+    def password_state(self, digest: bytes, at: datetime) -> PasswordState:
+        """Open only before its end."""
+        row = self.connection.execute(
+            "SELECT open AND expires > ? FROM password WHERE digest = ?", (_seconds(at), digest)
+        ).fetchone()
+        if row is None:
+            return PasswordState.UNKNOWN
+        return PasswordState.OPEN if row[0] else PasswordState.SPENT
+
+    def is_password_open(self, at: datetime) -> bool:
+        """At most one is."""
+        row = self.connection.execute(
+            "SELECT 1 FROM password WHERE open = 1 AND expires > ?", (_seconds(at),)
+        ).fetchone()
+        return row is not None
+
+    # --- outbox -------------------------------------------------------------------------------
+
+    def outbox(self) -> tuple[StorageFile, ...]:
+        """In the order they were queued."""
+        rows = self.connection.execute(
+            "SELECT position, name, octets FROM outbox ORDER BY position"
+        )
+        return tuple(StorageFile(*row) for row in rows)
+
+    def acknowledge_file(self, order: int) -> None:
+        """Newer content of the same name waits under its own order and stays."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM outbox WHERE position = ?", (order,))
+
+
+def _insert_issued(connection: sqlite3.Connection, issued: IssuedCertificate) -> None:
+    connection.execute(
+        "INSERT INTO issued VALUES (?, ?)",
+        (issued.serial, issued.certificate),
+    )
+
+
+class SqliteNvram(Database):
+    """A router's key pairs and certificates (`pki.store.Nvram`). path: a file, or ":memory:"."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, _NVRAM_SCHEMA)
+
+    def load_key(self, label: str) -> RSAPrivateKey | None:
+        """None if there is none."""
+        row = self.connection.execute(
+            "SELECT key FROM key_pair WHERE label = ?", (label,)
+        ).fetchone()
+        return None if row is None else load_key(row[0])
+
+    def save_key(self, label: str, key: RSAPrivateKey) -> None:
+        """Replaces."""
+        with self.transaction() as connection:
+            _insert_key(connection, label, key)
+
+    def delete_key(self, label: str) -> None:
+        """Forgets."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM key_pair WHERE label = ?", (label,))
+
+    def key_labels(self) -> tuple[str, ...]:
+        """In alphabetical order."""
+        rows = self.connection.execute("SELECT label FROM key_pair ORDER BY label")
+        return tuple(row[0] for row in rows)
+
+    def load_trustpoint(self, name: str) -> StoredTrustpoint | None:
+        """None if nothing was saved."""
+        row = self.connection.execute(
+            "SELECT name, capabilities, ca, ra, certificate, key_label, pending FROM trustpoint"
+            " WHERE name = ?",
+            (name,),
+        ).fetchone()
+        if row is None:
+            return None
+        return StoredTrustpoint(
+            name=row[0],
+            capabilities=tuple(json.loads(row[1])),
+            ca_certificates=split_ders(row[2]),
+            ra_certificates=split_ders(row[3]),
+            certificate=row[4],
+            key_label=row[5],
+            pending=None if row[6] is None else _load_pending(row[6]),
+        )
+
+    def save_trustpoint(
+        self, stored: StoredTrustpoint, key: tuple[str, RSAPrivateKey] | None = None
+    ) -> None:
+        """A renewed key and its certificate change places in one transaction."""
+        row = (
+            stored.name,
+            json.dumps(stored.capabilities),
+            join_ders(stored.ca_certificates),
+            join_ders(stored.ra_certificates),
+            stored.certificate,
+            stored.key_label,
+            None if stored.pending is None else _dump_pending(stored.pending),
+        )
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO trustpoint VALUES (?, ?, ?, ?, ?, ?, ?)", row
+            )
+            if key is not None:
+                _insert_key(connection, *key)
+
+    def delete_trustpoint(self, name: str) -> None:
+        """Its key pairs stay."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM trustpoint WHERE name = ?", (name,))
+
+
+def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) -> None:
+    connection.execute("INSERT OR REPLACE INTO key_pair VALUES (?, ?)", (label, key_der(key)))
+
+
+def _dump_pending(pending: PendingEnrollment) -> str:
+    return json.dumps(
+        [pending.transaction_id, pending.subject.hex(), pending.key_label, pending.renews]
+    )
+
+
+def _load_pending(text: str) -> PendingEnrollment:
+    transaction_id, subject, key_label, renews = json.loads(text)
+    return PendingEnrollment(transaction_id, bytes.fromhex(subject), key_label, renews)
