@@ -1,0 +1,95 @@
+"""Randomness and RSA key pairs from the operating system and libcrypto.
+
+libcrypto makes no RSA key under 1024 bits; the guide's routers of 2009 have 512. Those are made
+here, from two random primes; whoever asks must have checked that the lab is in `mode: legacy`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+_EXPONENT = 65537
+_LIBRARY_MINIMUM = 1024  # rsa.generate_private_key refuses less since cryptography 43
+_IOS_MINIMUM = 360  # "Choose the size of the key modulus in the range of 360 to 2048"
+# Miller-Rabin with random bases: under 4**-40 that a composite number passes.
+_ROUNDS = 40
+_SMALL_PRIMES = tuple(n for n in range(3, 1000, 2) if all(n % d for d in range(3, 32, 2) if d < n))
+
+
+class OsRng:
+    """`types.Rng` from the kernel. The label is for tests that pin a value; here it is ignored."""
+
+    def draw(self, label: str, length: int) -> bytes:
+        """`length` random octets."""
+        return os.urandom(length)
+
+
+class OsRsaKeys:
+    """`pki.store.RsaKeys` from libcrypto."""
+
+    def rsa_key(self, label: str, bits: int) -> rsa.RSAPrivateKey:
+        """A fresh key pair with a modulus of exactly `bits`."""
+        return generate_rsa_key(bits)
+
+
+def generate_rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    """A fresh RSA key pair, public exponent 65537. Raises ValueError under 360 bits."""
+    if bits >= _LIBRARY_MINIMUM:
+        return rsa.generate_private_key(_EXPONENT, bits)
+    if bits < _IOS_MINIMUM:
+        raise ValueError(f"an RSA modulus has at least {_IOS_MINIMUM} bits, not {bits}")
+    return _short_key(bits)
+
+
+def _short_key(bits: int) -> rsa.RSAPrivateKey:
+    """A key pair that libcrypto would not make (FIPS 186-4 appendix B.3.1, primes by trial)."""
+    p = _prime(bits - bits // 2)
+    q = _prime(bits // 2)
+    while q == p:
+        q = _prime(bits // 2)
+    p, q = max(p, q), min(p, q)
+    d = pow(_EXPONENT, -1, math.lcm(p - 1, q - 1))
+    return rsa.RSAPrivateNumbers(
+        p=p,
+        q=q,
+        d=d,
+        dmp1=d % (p - 1),
+        dmq1=d % (q - 1),
+        iqmp=pow(q, -1, p),
+        public_numbers=rsa.RSAPublicNumbers(_EXPONENT, p * q),
+    ).private_key()
+
+
+def _prime(bits: int) -> int:
+    """A random prime with its two highest bits set: a product of two has all the bits of both."""
+    while True:
+        candidate = secrets.randbits(bits) | (0b11 << (bits - 2)) | 1
+        if math.gcd(candidate - 1, _EXPONENT) == 1 and _is_prime(candidate):
+            return candidate
+
+
+def _is_prime(number: int) -> bool:
+    """Trial division, then Miller-Rabin (FIPS 186-4 appendix C.3.1). number: odd, large."""
+    if any(number % prime == 0 for prime in _SMALL_PRIMES):
+        return False
+    shift = ((number - 1) & -(number - 1)).bit_length() - 1
+    odd = (number - 1) >> shift
+    return all(
+        _passes(number, secrets.randbelow(number - 3) + 2, odd, shift) for _ in range(_ROUNDS)
+    )
+
+
+def _passes(number: int, base: int, odd: int, shift: int) -> bool:
+    """One round: number - 1 = odd * 2**shift; False proves that number is composite."""
+    power = pow(base, odd, number)
+    if power in (1, number - 1):
+        return True
+    for _ in range(shift - 1):
+        power = power * power % number
+        if power == number - 1:
+            return True
+    return False

@@ -1,0 +1,100 @@
+"""What a node's process is told when it is forked: who it is, where it stands, what it runs.
+
+`lab/topology.py` makes one per node of a lab; the daemons (`routerd`, `storaged`) take nothing
+else. The paths of a running lab are derived here, so that all sides agree on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from ikelab.ios.config import LabMode
+
+RUN_DIRECTORY = Path("/run/ikelab")
+"""One directory, 0700, per deployed lab."""
+
+
+def namespace_name(lab: str, node: str) -> str:
+    """The named network namespace of a node, as `ip netns list` shows it."""
+    return f"ikelab-{lab}-{node}"
+
+
+class NodeKind(Enum):
+    """`kind:` of a node: what daemon runs in it."""
+
+    ROUTER = "router"
+    CA = "ca"
+    STORAGE = "storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One interface of a node on a segment.
+
+    interface: IOS's name, or Linux's on a storage node. ifname: Linux's. address: dotted with
+    prefix length, None where the configuration gives none.
+    """
+
+    interface: str
+    ifname: str
+    segment: str
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FtpUser:
+    """An account of a storage node, with a home of its own."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One node of one lab.
+
+    config: IOS text, "" on a storage node; config_file: its name for error messages. run_dir: the
+    lab's directory under /run/ikelab. ftp_users: on a storage node only.
+    """
+
+    lab: str
+    name: str
+    kind: NodeKind
+    mode: LabMode
+    attachments: tuple[Attachment, ...] = ()
+    config: str = ""
+    config_file: str = ""
+    ftp_users: tuple[FtpUser, ...] = ()
+    run_root: Path = RUN_DIRECTORY
+
+    @property
+    def namespace(self) -> str:
+        """Its network namespace."""
+        return namespace_name(self.lab, self.name)
+
+    @property
+    def run_dir(self) -> Path:
+        """The lab's directory of sockets, logs and traces."""
+        return self.run_root / self.lab
+
+    @property
+    def control_path(self) -> Path:
+        """Unix socket of `runtime/control.py`."""
+        return self.run_dir / f"{self.name}.sock"
+
+    @property
+    def log_path(self) -> Path:
+        """What the process prints: its console and, if it dies, why."""
+        return self.run_dir / f"{self.name}.log"
+
+    @property
+    def trace_path(self) -> Path:
+        """JSON lines of what the engines did, for the capture's comments and key tables."""
+        return self.run_dir / f"{self.name}.trace.jsonl"
+
+    @property
+    def data_dir(self) -> Path:
+        """What the node keeps: nvram of a router, the files of a storage node. Made when used."""
+        return self.run_dir / f"{self.name}.data"
