@@ -1,0 +1,1 @@
+"""Tests, as a package, so that folders can share builders by name."""

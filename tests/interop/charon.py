@@ -1,0 +1,286 @@
+"""One stock strongSwan charon in a network namespace, beside any number of others.
+
+`/run/charon.pid` is compiled in, so each daemon gets a mount namespace with a tmpfs over /run; all
+else (configuration, log, control socket) lies in a directory of its own. `setpriv`, `ip netns
+exec`, `unshare` and `env` replace each other by exec: the process started here *is* charon, and it
+ends with the test that started it.
+
+A library may be preloaded that answers the daemon's XFRM requests in place of a kernel without ESP
+and writes down the keys it was given (see conftest.py); the IKE code is Debian's either way.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+DAEMON = Path("/usr/lib/ipsec/charon")
+
+_PLUGINS = (
+    "random nonce aes des sha2 sha1 md5 mgf1 x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 "
+    "pem openssl gmp hmac kdf curl kernel-netlink socket-default vici"
+)
+
+# No bypass-lan, farp or dhcp: they would touch the namespace. dos_protection off: it answers the
+# sixth half-open SA of an address with silence.
+_STRONGSWAN_CONF = """\
+charon {{
+    load = {plugins}
+    dos_protection = no
+    install_routes = no
+    install_virtual_ip = no
+    retransmit_timeout = 1.0
+    retransmit_tries = 3
+    plugins {{
+        vici {{ socket = unix://{directory}/vici }}
+    }}
+    filelog {{
+        log {{
+            path = {directory}/charon.log
+            flush_line = yes
+            default = 1
+            cfg = 2
+            net = 1
+            enc = 1
+            chd = 4
+            ike = 4
+        }}
+    }}
+}}
+"""
+
+_CONNECTION = """\
+connections {{
+    peer {{
+        version = 1
+        local_addrs = {local}
+        remote_addrs = {remote}
+        proposals = {proposal}
+        fragmentation = {fragmentation}
+        local {{
+            auth = {auth}
+            {own}
+        }}
+        remote {{
+            auth = {auth}
+            {other}
+        }}
+        children {{
+            gre {{
+                mode = transport
+                local_ts = dynamic[gre]
+                remote_ts = dynamic[gre]
+                esp_proposals = {esp_proposal}
+            }}
+        }}
+    }}
+}}
+secrets {{
+    {secret}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One peer and one GRE transport child, in swanctl's words.
+
+    local, remote: addresses. proposal, esp_proposal: such as "aes128-sha1-modp2048" and
+    "aes128-sha1". own_id, peer_id: identities, "" for the certificate's subject or the address
+    and for anybody. pre_shared_key: None for RSA signatures with `certificate` and `key` (PEM),
+    checked against `authorities` (PEM, root first). revocation: "strict", "ifuri" or "relaxed".
+    """
+
+    local: str
+    remote: str
+    proposal: str
+    esp_proposal: str
+    own_id: str = ""
+    peer_id: str = ""
+    pre_shared_key: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities: tuple[Path, ...] = ()
+    revocation: str = "strict"
+    fragmentation: bool = True
+
+    def render(self) -> str:
+        """The text of swanctl.conf."""
+        own = [f'id = "{self.own_id}"'] if self.own_id else []
+        other = [f'id = "{self.peer_id or "%any"}"']
+        secret = ""
+        if self.pre_shared_key is None:
+            assert self.certificate is not None
+            own.append(f"certs = {self.certificate.name}")
+            other.append(f"revocation = {self.revocation}")
+        else:
+            secret = f'ike {{ secret = "{self.pre_shared_key}" }}'
+        return _CONNECTION.format(
+            local=self.local,
+            remote=self.remote,
+            proposal=self.proposal,
+            esp_proposal=self.esp_proposal,
+            fragmentation="yes" if self.fragmentation else "no",
+            auth="pubkey" if self.pre_shared_key is None else "psk",
+            own="\n            ".join(own),
+            other="\n            ".join(other),
+            secret=secret,
+        )
+
+
+class Charon:
+    """The daemon; a context manager that starts it, and ends it whatever happens.
+
+    directory: short (a socket lives in it), made here, the caller removes it. xfrm_library: the
+    shared object to preload, or None for the kernel's own ESP.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        directory: Path,
+        connection: Connection,
+        *,
+        xfrm_library: Path | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.directory = directory
+        self.connection = connection
+        self.log_file = directory / "charon.log"
+        self.sa_file = directory / "xfrm.jsonl"
+        self._xfrm_library = xfrm_library
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._write_configuration()
+        with (self.directory / "output.txt").open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        try:
+            self.wait_for((self.directory / "vici").exists, "its control socket")
+            self.swanctl("--load-all", "--noprompt")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and not isinstance(error, GeneratorExit):
+            error.add_note(f"charon in {self.namespace} said last:\n{self.log_tail()}")
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def initiate(self, *, timeout: int = 10) -> None:
+        """Bring up the child; returns when it is installed. Raises RuntimeError if it fails."""
+        self.swanctl("--initiate", "--child", "gre", "--timeout", str(timeout))
+
+    def terminate(self) -> None:
+        """Delete the ISAKMP SA and its children, telling the peer."""
+        self.swanctl("--terminate", "--ike", "peer", "--timeout", "5")
+
+    def list_sas(self) -> str:
+        """`swanctl --list-sas`: ESTABLISHED, INSTALLED and so on stand there."""
+        return self.swanctl("--list-sas")
+
+    def is_up(self) -> bool:
+        """Whether the ISAKMP SA is established and its child installed."""
+        sas = self.list_sas()
+        return "ESTABLISHED" in sas and "INSTALLED" in sas
+
+    def swanctl(self, *words: str) -> str:
+        """Run swanctl against this daemon and return what it printed. RuntimeError if it fails."""
+        done = subprocess.run(
+            ["swanctl", *words, "--uri", f"unix://{self.directory}/vici"],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        if done.returncode:
+            raise RuntimeError(f"swanctl {' '.join(words)}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def wait_for(self, condition: Callable[[], bool], what: str, *, seconds: float = 8.0) -> None:
+        """Return when the condition holds. RuntimeError when time is up or the daemon has ended."""
+        assert self._process is not None
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"charon ended early:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no {what} after {seconds} s:\n{self.log_tail()}")
+            time.sleep(0.02)
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The last lines of its log that are not hex dumps."""
+        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        if not text:
+            text = (self.directory / "output.txt").read_text(errors="replace")
+        said = [line for line in text.splitlines() if " => " not in line and "]    " not in line]
+        return "\n".join(said[-lines:])
+
+    def stop(self) -> None:
+        """End the daemon, which sends its deletes first; safe to call twice."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        base = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "STRONGSWAN_CONF": str(self.directory / "strongswan.conf"),
+            "SWANCTL_DIR": str(self.directory / "swanctl"),
+        }
+        return base | (extra or {})
+
+    def _command(self) -> Sequence[str]:
+        extra = {}
+        if self._xfrm_library is not None:
+            extra = {"LD_PRELOAD": str(self._xfrm_library), "FAKEXFRM_LOG": str(self.sa_file)}
+        assignments = [f"{name}={value}" for name, value in self._environment(extra).items()]
+        return [
+            *("setpriv", "--pdeathsig", "TERM"),
+            *("ip", "netns", "exec", self.namespace),
+            *("unshare", "--mount", "--propagation", "private"),
+            *("sh", "-c", 'mount -t tmpfs tmpfs /run && exec env -i "$@"', "sh"),
+            *assignments,
+            str(DAEMON),
+        ]
+
+    def _write_configuration(self) -> None:
+        swanctl = self.directory / "swanctl"
+        for kind in ("x509", "x509ca", "private"):
+            (swanctl / kind).mkdir(parents=True)
+        settings = _STRONGSWAN_CONF.format(plugins=_PLUGINS, directory=self.directory)
+        (self.directory / "strongswan.conf").write_text(settings)
+        (swanctl / "swanctl.conf").write_text(self.connection.render())
+        if self.connection.certificate is not None:
+            shutil.copy(self.connection.certificate, swanctl / "x509")
+        if self.connection.key is not None:
+            shutil.copy(self.connection.key, swanctl / "private")
+        for authority in self.connection.authorities:
+            shutil.copy(authority, swanctl / "x509ca")

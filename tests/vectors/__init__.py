@@ -1,0 +1,1 @@
+"""Known answers of others, with their source."""
