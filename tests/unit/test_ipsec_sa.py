@@ -1,0 +1,265 @@
+"""A pair of SAs from IPv4 packet to IPv4 packet: modes, keys, lifetimes, lies inside ESP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.ipsec import ESP, SecurityAssociation
+from scapy.layers.l2 import GRE
+from scapy.packet import Packet, Raw
+
+from ikelab.crypto.esp_keys import key_lengths
+from ikelab.errors import IkelabError, ProtocolError, WireError
+from ikelab.ipsec.esp import LAST_SEQUENCE
+from ikelab.ipsec.sa import SaPair
+from ikelab.isakmp.events import EspKeys, InstallIpsecSa
+from ikelab.isakmp.policy import ProxyIdentity, TransformSet
+from ikelab.types import Endpoint
+from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform, IpProtocol
+
+SPOKE, HUB = "192.168.134.146", "192.168.159.242"
+KEY = 1234
+PING = bytes(IP(src="20.0.0.1", dst="20.0.0.4") / ICMP() / Raw(bytes(56)))
+
+
+def request(
+    mode: EncapsulationMode = EncapsulationMode.TRANSPORT,
+    *,
+    initiator: bool = True,
+    kilobytes: int = 4608000,
+) -> InstallIpsecSa:
+    """The spoke's side."""
+    transform = TransformSet("T", EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5, mode)
+    cipher, integrity = key_lengths(EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5)
+    return InstallIpsecSa(
+        handle=1,
+        flow="Tunnel1",
+        local=Endpoint(SPOKE, 500),
+        remote=Endpoint(HUB, 500),
+        local_proxy=ProxyIdentity(SPOKE, protocol=IpProtocol.GRE),
+        remote_proxy=ProxyIdentity(HUB, protocol=IpProtocol.GRE),
+        transform=transform,
+        inbound=EspKeys(bytes.fromhex("11689a5f"), bytes(range(cipher)), bytes(range(integrity))),
+        outbound=EspKeys(
+            bytes.fromhex("9375dd09"), bytes(range(50, 50 + cipher)), bytes(range(60, 76))
+        ),
+        lifetime_seconds=3600,
+        lifetime_kilobytes=kilobytes,
+        initiator=initiator,
+    )
+
+
+def mirrored(ours: InstallIpsecSa) -> InstallIpsecSa:
+    """The same pair at the other end."""
+    return replace(
+        ours,
+        local=ours.remote,
+        remote=ours.local,
+        local_proxy=ours.remote_proxy,
+        remote_proxy=ours.local_proxy,
+        inbound=ours.outbound,
+        outbound=ours.inbound,
+        initiator=not ours.initiator,
+    )
+
+
+def ends(
+    mode: EncapsulationMode = EncapsulationMode.TRANSPORT, key: int | None = KEY
+) -> tuple[SaPair, SaPair]:
+    spoke = request(mode)
+    return SaPair(spoke, key, bytes(8)), SaPair(mirrored(spoke), key, bytes(range(8)))
+
+
+def witness(keys: EspKeys, **tunnel: Packet) -> SecurityAssociation:
+    return SecurityAssociation(
+        ESP,
+        spi=int.from_bytes(keys.spi, "big"),
+        crypt_algo="3DES",
+        crypt_key=keys.encryption_key,
+        auth_algo="HMAC-MD5-96",
+        auth_key=keys.authentication_key,
+        **tunnel,
+    )
+
+
+def refusal(pair: SaPair, octets: bytes) -> str:
+    with pytest.raises(ProtocolError) as caught:
+        pair.open(octets)
+    return caught.value.reason
+
+
+def from_hub(pair: SaPair, inside: bytes, next_header: int = 47) -> bytes:
+    """ESP of the hub with other content than GRE of the tunnel."""
+    hub = SaPair(mirrored(pair.request), KEY, bytes(8))
+    return hub.outbound.protect(inside, next_header)
+
+
+BOTH_MODES = pytest.mark.parametrize(
+    "mode", [EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL]
+)
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("key", [None, KEY])
+def test_what_one_end_protects_the_other_opens(mode: EncapsulationMode, key: int | None) -> None:
+    spoke, hub = ends(mode, key)
+    assert hub.open(spoke.protect(PING)) == PING
+    assert spoke.open(hub.protect(PING)) == PING
+
+
+def test_in_transport_mode_scapy_finds_gre_in_esp() -> None:
+    spoke, _ = ends()
+    packet = IP(src=SPOKE, dst=HUB, proto=50) / Raw(spoke.protect(PING))
+    clear = witness(spoke.request.outbound).decrypt(IP(bytes(packet)))
+    assert clear.proto == 47
+    assert clear[GRE].key == KEY
+    assert bytes(clear[GRE].payload) == PING
+
+
+def test_in_tunnel_mode_scapy_finds_gre_in_ip_in_esp() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    packet = IP(src=SPOKE, dst=HUB, proto=50) / Raw(spoke.protect(PING))
+    keys = spoke.request.outbound
+    clear = witness(keys, tunnel_header=IP(src=SPOKE, dst=HUB)).decrypt(IP(bytes(packet)))
+    assert (clear.src, clear.dst, clear.proto) == (SPOKE, HUB, 47)
+    assert bytes(clear[GRE].payload) == PING
+
+
+@pytest.mark.parametrize(
+    ("reason", "header"),
+    [
+        ("gre-wrong-key", GRE(key_present=1, key=KEY + 1)),
+        ("gre-wrong-key", GRE()),
+        ("gre-protocol", GRE(key_present=1, key=KEY, proto=0x86DD)),
+        ("gre-protocol", GRE(key_present=1, key=KEY, proto=0x2001)),
+        ("gre-flags", GRE(key_present=1, key=KEY, routing_present=1)),
+    ],
+)
+def test_gre_that_is_not_the_tunnels_is_refused(reason: str, header: Packet) -> None:
+    spoke, _ = ends()
+    assert refusal(spoke, from_hub(spoke, bytes(header / Raw(PING)))) == reason
+
+
+def test_gre_with_sequence_numbers_of_the_right_key_is_taken() -> None:
+    spoke, _ = ends()
+    header = GRE(key_present=1, key=KEY, seqnum_present=1, sequence_number=3, chksum_present=1)
+    assert spoke.open(from_hub(spoke, bytes(header / IP(PING)))) == PING
+
+
+@pytest.mark.parametrize("inside", [b"", PING[:19], b"\x60" + PING[1:]])
+def test_what_gre_carries_must_be_ipv4(inside: bytes) -> None:
+    spoke, _ = ends()
+    header = bytes(GRE(key_present=1, key=KEY, proto=0x0800))
+    assert refusal(spoke, from_hub(spoke, header + inside)) == "gre-payload"
+
+
+@pytest.mark.parametrize("next_header", [1, 4, 17, 50, 59])
+def test_transport_mode_carries_gre_only(next_header: int) -> None:
+    spoke, _ = ends()
+    assert refusal(spoke, from_hub(spoke, PING, next_header)) == "esp-next-header"
+
+
+def test_tunnel_mode_carries_ipv4_only() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    assert refusal(spoke, from_hub(spoke, PING, 47)) == "esp-next-header"
+
+
+def test_tunnel_mode_refuses_other_protocols_between_the_right_addresses() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    inside = bytes(IP(src=HUB, dst=SPOKE) / ICMP())
+    assert refusal(spoke, from_hub(spoke, inside, 4)) == "esp-next-header"
+
+
+def test_tunnel_mode_refuses_addresses_that_were_not_negotiated() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    inside = bytes(IP(src="10.1.1.1", dst=SPOKE) / GRE(key_present=1, key=KEY) / IP(PING))
+    assert refusal(spoke, from_hub(spoke, inside, 4)) == "esp-wrong-proxy"
+
+
+def test_a_broken_inner_header_is_a_wire_error() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    with pytest.raises(WireError):
+        spoke.open(from_hub(spoke, PING[:12], 4))
+
+
+def test_any_octets_inside_esp_raise_only_our_errors() -> None:
+    spoke, _ = ends(EncapsulationMode.TUNNEL)
+    inside = bytes(IP(src=HUB, dst=SPOKE) / GRE(key_present=1, key=KEY) / IP(PING))
+    assert spoke.open(from_hub(spoke, inside, 4)) == PING
+    refused = 0
+    for place in range(len(inside)):
+        for value in (0x00, 0x7F, 0xFF):
+            changed = inside[:place] + bytes((value,)) + inside[place + 1 :]
+            for octets in (changed, changed[:place]):
+                fresh, _ = ends(EncapsulationMode.TUNNEL)
+                try:
+                    fresh.open(from_hub(fresh, octets, 4))
+                except IkelabError:
+                    refused += 1
+    assert refused > 100  # most places matter
+
+
+def test_the_initiator_may_send_at_once_and_the_responder_not() -> None:
+    assert SaPair(request(initiator=True), KEY, bytes(8)).can_send()
+    assert not SaPair(request(initiator=False), KEY, bytes(8)).can_send()
+
+
+def test_a_used_up_volume_ends_both_directions() -> None:
+    ours = request(kilobytes=1)
+    spoke, hub = SaPair(ours, KEY, bytes(8)), SaPair(mirrored(ours), KEY, bytes(8))
+    sent = 0
+    while spoke.can_send():
+        assert hub.open(spoke.protect(PING)) == PING
+        sent += 1
+    assert sent == -(-1024 // (len(PING) + 8))
+    assert refusal(hub, spoke.protect(PING)) == "esp-expired"
+
+
+def test_a_volume_of_zero_is_no_limit() -> None:
+    spoke = SaPair(request(kilobytes=0), KEY, bytes(8))
+    spoke.outbound.octets = 1 << 60
+    assert spoke.can_send()
+
+
+def test_used_up_sequence_numbers_end_sending() -> None:
+    spoke, _ = ends()
+    spoke.outbound.sequence = LAST_SEQUENCE
+    assert not spoke.can_send()
+
+
+def install_refusal(changed: InstallIpsecSa) -> str:
+    with pytest.raises(ProtocolError) as caught:
+        SaPair(changed, KEY, bytes(8))
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("mode", [EncapsulationMode.UDP_TRANSPORT, EncapsulationMode.UDP_TUNNEL])
+def test_udp_encapsulation_is_refused_not_ignored(mode: EncapsulationMode) -> None:
+    assert install_refusal(request(mode)) == "esp-mode"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        ProxyIdentity(HUB, protocol=IpProtocol.GRE),
+        ProxyIdentity(SPOKE, protocol=IpProtocol.UDP),
+        ProxyIdentity("192.168.134.0", "255.255.255.128", IpProtocol.GRE),
+    ],
+)
+def test_proxies_that_leave_the_tunnel_out_are_refused(proxy: ProxyIdentity) -> None:
+    assert install_refusal(replace(request(), local_proxy=proxy)) == "esp-proxy"
+
+
+@pytest.mark.parametrize(
+    "proxy", [ProxyIdentity(SPOKE), ProxyIdentity("192.168.134.0", "255.255.255.0", 47)]
+)
+def test_wider_proxies_are_taken(proxy: ProxyIdentity) -> None:
+    SaPair(replace(request(), local_proxy=proxy), KEY, bytes(8))
+
+
+@pytest.mark.parametrize("spi", [b"\0\0\0\0", b"\0\0\0\1", b"\0\0\0\xff"])
+def test_reserved_spis_are_refused(spi: bytes) -> None:
+    ours = request()
+    assert install_refusal(replace(ours, outbound=replace(ours.outbound, spi=spi))) == "esp-spi"
