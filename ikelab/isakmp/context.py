@@ -1,0 +1,137 @@
+"""What all parts of the engine share: configuration, sources, the table, and how things are told.
+
+Building an informational message, refusing with a reason and taking SAs out of the table are used
+by rows, timers and commands alike, so they live here, once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ikelab.crypto import oakley
+from ikelab.errors import ProtocolError
+from ikelab.isakmp import informational, main_mode
+from ikelab.isakmp.events import (
+    Action,
+    DeleteIpsecSa,
+    PlainMessage,
+    Refused,
+    SendDatagram,
+    Trace,
+    Transition,
+)
+from ikelab.isakmp.message import Opened
+from ikelab.isakmp.policy import IsakmpConfig
+from ikelab.isakmp.sa import IpsecPair, IsakmpSa, SaTable
+from ikelab.isakmp.state import Input, Major, Minor, QmState, State, main_mode_row
+from ikelab.isakmp.work import KeySource, Work
+from ikelab.types import Endpoint, Now, Rng
+from ikelab.wire.isakmp import Header, build_message, build_payloads
+from ikelab.wire.numbers import ExchangeType, NotifyType, ProtocolId
+
+if TYPE_CHECKING:
+    from ikelab.wire.layer import Layer
+
+
+@dataclass(slots=True)
+class Context:
+    """The engine's memory and sources. drops: how often each reason refused something."""
+
+    config: IsakmpConfig
+    rng: Rng
+    keys: KeySource
+    table: SaTable = field(default_factory=SaTable)
+    drops: Counter[str] = field(default_factory=Counter)
+
+    def work(self, now: Now, sa: IsakmpSa) -> Work:
+        """A desk for one step on this draft."""
+        return Work(self.config, self.rng, self.keys, now, sa)
+
+    def new_message_id(self) -> int:
+        """A message ID; never zero, which is phase 1's (RFC 2408 section 3.1)."""
+        return int.from_bytes(self.rng.draw("message_id", 4), "big") or 1
+
+    def taken(
+        self, sa: IsakmpSa, opened: Opened, octets: bytes, message: str, state: str
+    ) -> PlainMessage:
+        """Tell of a message of the peer, decrypted: the comment of its frame."""
+        names = opened.names
+        comment = (
+            f"{self.config.hostname} ({sa.role}) in {state} takes {message}: {' '.join(names)}"
+        )
+        return PlainMessage(False, sa.local, sa.remote, octets, opened.plaintext, comment, names)
+
+    def refused(self, peer: Endpoint, conn_id: int, message: str, error: ProtocolError) -> Refused:
+        """Count a refusal and say it."""
+        self.drops[error.reason] += 1
+        return Refused(peer, conn_id, message, error.reason, error.detail)
+
+    def inform(self, sa: IsakmpSa, packets: list[Layer], now: Now) -> list[Action]:
+        """Send an informational message under phase 1 keys."""
+        assert sa.policy is not None and sa.cipher is not None
+        message_id = self.new_message_id()
+        iv = oakley.phase2_iv(sa.policy.hash, sa.iv, message_id, sa.cipher.block)
+        work = self.work(now, sa)
+        covered = informational.behind_hash(sa, message_id, packets)
+        work.send_informational(informational.INFO, message_id, iv, covered)
+        return work.actions
+
+    def notify_in_clear(self, sa: IsakmpSa, error: ProtocolError) -> list[Action]:
+        """Before keys exist a refused message 1 is answered in clear, shorter than it was."""
+        if error.notify is None:
+            return []
+        payload = informational.notify(error.notify, ProtocolId.ISAKMP)
+        first, body = build_payloads([payload])
+        message_id = self.new_message_id()
+        cky_r = self.rng.draw("cky_r", main_mode.COOKIE_LENGTH)
+        header = Header(sa.cky_i, cky_r, first, ExchangeType.INFORMATIONAL, 0, message_id)
+        comment = f"{self.config.hostname} (R) sends INFO: N {notify_name(error.notify)}"
+        return [SendDatagram(sa.local, sa.remote, build_message(header, body), comment)]
+
+    def delete_pairs(self, sa: IsakmpSa, pairs: list[IpsecPair], now: Now) -> list[Action]:
+        """Take pairs out and tell the peer, by the SPIs we receive on."""
+        if not pairs:
+            return []
+        payload = informational.delete_esp([pair.inbound_spi for pair in pairs])
+        actions = self.inform(sa, [payload], now)
+        return actions + [self.remove_pair(pair, "deleted") for pair in pairs]
+
+    def remove_pair(self, pair: IpsecPair, reason: str) -> DeleteIpsecSa:
+        """Take a pair out of the table and the data plane."""
+        self.table.pairs.pop(pair.inbound_spi, None)
+        return DeleteIpsecSa(pair.flow.name, pair.inbound_spi, pair.outbound_spi, reason)
+
+    def drop_sa(self, sa: IsakmpSa, reason: str) -> list[Action]:
+        """Out of the table, with its nodes. IPsec SAs outlive it, as on IOS."""
+        self.table.sas.pop(sa.handle, None)
+        for node in self.table.nodes_of(sa):
+            del self.table.nodes[node.handle]
+        actions: list[Action] = [
+            Trace(sa.remote, sa.conn_id, "deleting-sa", (("reason", reason), ("state", sa.shown)))
+        ]
+        given = (Major.INTERNAL, Minor.PHASE1_DEL)
+        row = main_mode_row(sa.state, given)
+        if row is not None:
+            assert isinstance(row.new_state, State)
+            actions.append(transition(sa, 0, given, sa.state, row.new_state))
+        return actions
+
+
+def transition(
+    sa: IsakmpSa, message_id: int, given: Input, old: State | QmState, new: State | QmState
+) -> Transition:
+    """The action that tells of a taken row."""
+    major, minor = given
+    return Transition(
+        sa.remote, sa.conn_id, message_id, major.value, minor.value, old.value, new.value
+    )
+
+
+def notify_name(notify_type: int) -> str:
+    """A notify type for people."""
+    try:
+        return NotifyType(notify_type).name
+    except ValueError:
+        return str(notify_type)

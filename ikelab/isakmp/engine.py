@@ -1,0 +1,500 @@
+"""The IKEv1 engine: `handle(event, now)` is the only way in, a list of actions the only way out.
+
+It finds the SA that an event is for, opens the message, runs the rows of `state.py` on a draft and
+commits it, keeps the timers, and turns whatever is refused into one `Refused` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from ikelab.crypto import oakley
+from ikelab.errors import ProtocolError, WireError
+from ikelab.isakmp import informational, retransmit, rows
+from ikelab.isakmp.context import Context, notify_name
+from ikelab.isakmp.events import (
+    Action,
+    AllocateSpi,
+    Clear,
+    ConfigChanged,
+    DatagramReceived,
+    Event,
+    IpsecInstallDone,
+    IpsecInstallFailed,
+    PeerCertAccepted,
+    PeerCertRefused,
+    SaRequested,
+    SendDatagram,
+    SpiAllocated,
+    TimerFired,
+    Trace,
+)
+from ikelab.isakmp.message import check_header, open_clear, open_encrypted
+from ikelab.isakmp.policy import IpsecFlow, IsakmpConfig
+from ikelab.isakmp.sa import (
+    HALF_OPEN_SECONDS,
+    NO_COOKIE,
+    IpsecPair,
+    IsakmpSa,
+    QuickModeNode,
+    SaTable,
+)
+from ikelab.isakmp.state import (
+    Input,
+    Major,
+    Minor,
+    QmState,
+    State,
+)
+from ikelab.isakmp.work import KeySource
+from ikelab.types import Endpoint, Now, Rng, TimeBase, Timer
+from ikelab.wire.isakmp import Header, parse_header
+from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType, ProtocolId
+
+if TYPE_CHECKING:
+    pass
+
+
+class IsakmpEngine:
+    """All of one router's IKE. Deterministic: same events, time, octets and keys, same actions."""
+
+    def __init__(self, config: IsakmpConfig, rng: Rng, keys: KeySource) -> None:
+        self._context = Context(config, rng, keys)
+        self._handles = 0
+        self._pending: dict[Endpoint, dict[str, IpsecFlow]] = {}
+
+    @property
+    def config(self) -> IsakmpConfig:
+        """The configuration in force."""
+        return self._context.config
+
+    @property
+    def table(self) -> SaTable:
+        """All SAs: for show commands and tests; only the engine changes it."""
+        return self._context.table
+
+    @property
+    def drops(self) -> Counter[str]:
+        """How often each reason refused something."""
+        return self._context.drops
+
+    # --- the contract -------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: Now) -> list[Action]:
+        """Take one event; what must be done or told, in order."""
+        match event:
+            case DatagramReceived():
+                return self._receive(event, now)
+            case TimerFired():
+                return self._fire(now)
+            case SaRequested(flow):
+                return self._request(flow, now)
+            case SpiAllocated(handle, spi):
+                return self._spi_allocated(handle, spi, now)
+            case IpsecInstallDone(handle):
+                return self._installed(handle, now)
+            case IpsecInstallFailed(handle, reason):
+                return self._install_failed(handle, reason)
+            case PeerCertAccepted():
+                return self._cert_accepted(event, now)
+            case PeerCertRefused():
+                return self._cert_refused(event, now)
+            case Clear():
+                return self._clear(event, now)
+            case ConfigChanged(config):
+                self._context.config = config
+                return []
+            case _:
+                assert_never(event)
+
+    def next_timer(self) -> Timer | None:
+        """When `TimerFired` is wanted next."""
+        deadline, label = min(self.table.deadlines(), default=(None, ""))
+        return None if deadline is None else Timer(TimeBase.ELAPSED, deadline, label)
+
+    # --- datagrams ----------------------------------------------------------------------------
+
+    def _receive(self, event: DatagramReceived, now: Now) -> list[Action]:
+        try:
+            header = parse_header(event.octets)
+            check_header(header)
+            match header.exchange_type:
+                case ExchangeType.IDENTITY_PROTECTION:
+                    return self._receive_main_mode(header, event, now)
+                case ExchangeType.QUICK:
+                    return self._receive_quick_mode(header, event, now)
+                case _:
+                    return self._receive_informational(header, event, now)
+        except WireError as error:
+            refusal = ProtocolError("malformed", str(error))
+            return [self._context.refused(event.remote, 0, "datagram", refusal)]
+        except ProtocolError as error:
+            return [self._context.refused(event.remote, 0, "datagram", error)]
+
+    def _receive_main_mode(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
+        sa = self.table.find(header.cky_i, header.cky_r)
+        if sa is None and header.cky_r == NO_COOKIE:
+            sa = self.table.find_half_open(header.cky_i, initiator=False)
+            if sa is None:
+                return self._answer_new_sa(header, event, now)
+        elif sa is None:
+            sa = self.table.find_half_open(header.cky_i, initiator=True)
+        if sa is None:
+            raise ProtocolError("unknown-cookies", "no SA has this pair of cookies")
+        if event.remote != sa.remote or event.local != sa.local:
+            raise ProtocolError("wrong-peer", f"these cookies belong to {sa.remote}")
+        repeat = rows.stored_answer(sa.answered, event.octets)
+        if repeat is not None:
+            return self._repeat(sa, 0, repeat[0])
+        if header.cky_r == NO_COOKIE and not sa.initiator:
+            raise ProtocolError("changed-repeat", "a second, different message 1 of this cookie")
+        if sa.awaiting_cert:
+            raise ProtocolError("busy", "the peer's certificate is being checked")
+        return self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
+
+    def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
+        sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
+        actions = self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
+        if self.table.sas[sa.handle].state is State.IKE_READY:
+            del self.table.sas[sa.handle]
+        return actions
+
+    def _receive_quick_mode(
+        self, header: Header, event: DatagramReceived, now: Now
+    ) -> list[Action]:
+        sa = self._complete_sa(header, event)
+        node = self.table.find_node(sa, header.message_id)
+        if node is None:
+            node = self._new_node(sa, header.message_id, initiator=False)
+        repeat = rows.stored_answer(node.answered, event.octets)
+        if repeat is not None:
+            return self._repeat(sa, header.message_id, repeat[0])
+        actions = rows.run_quick_mode(
+            self._context, sa, node, (Major.FROM_PEER, Minor.QM_EXCH), now, (header, event.octets)
+        )
+        if self.table.nodes[node.handle].state is QmState.IKE_QM_READY:
+            del self.table.nodes[node.handle]
+        return actions
+
+    def _receive_informational(
+        self, header: Header, event: DatagramReceived, now: Now
+    ) -> list[Action]:
+        if not header.flags & Flags.ENCRYPTION:
+            return self._clear_informational(header, event)
+        sa = self._complete_sa(header, event)
+        assert sa.cipher is not None and sa.policy is not None
+        iv = oakley.phase2_iv(sa.policy.hash, sa.iv, header.message_id, sa.cipher.block)
+        opened = open_encrypted(header, event.octets, sa.cipher, sa.encryption_key, iv)
+        meanings = informational.read(opened, sa)
+        actions: list[Action] = [
+            self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
+        ]
+        for meaning in meanings:
+            actions += self._obey(sa, meaning, now)
+        return actions
+
+    def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
+        sa = self.table.find(header.cky_i, header.cky_r)
+        if sa is None:
+            raise ProtocolError("unknown-cookies", "no SA has this pair of cookies")
+        if event.remote != sa.remote or event.local != sa.local:
+            raise ProtocolError("wrong-peer", f"these cookies belong to {sa.remote}")
+        if not sa.is_complete:
+            raise ProtocolError("phase1-incomplete", f"{sa.state.value} is before phase 1's end")
+        return sa
+
+    def _clear_informational(self, header: Header, event: DatagramReceived) -> list[Action]:
+        """Unauthenticated: told, counted, never obeyed (hostile networks forge these)."""
+        opened = open_clear(header, event.octets)
+        told = [
+            f"notify {notify_name(payload.packet.notify_type)}"
+            for payload in opened.of_type(PayloadType.NOTIFY)
+        ]
+        detail = f"the peer says in clear: {', '.join(told) or ' '.join(opened.names)}"
+        return [
+            self._context.refused(
+                event.remote, 0, "INFO", ProtocolError("unauthenticated-informational", detail)
+            )
+        ]
+
+    def _repeat(self, sa: IsakmpSa, message_id: int, answer: SendDatagram | None) -> list[Action]:
+        """An exact repeat: the stored answer once more, no state, no IV, no key moves."""
+        told = Trace(sa.remote, sa.conn_id, "repeat", (("message_id", str(message_id)),))
+        if answer is None:
+            return [told]
+        return [told, replace(answer, comment=f"{answer.comment} (repeated on request)")]
+
+    def _main_mode(
+        self, sa: IsakmpSa, given: Input, now: Now, datagram: rows.Datagram | None = None
+    ) -> list[Action]:
+        """Run the rows; when they complete phase 1, go on with what waited for it."""
+        actions = rows.run_main_mode(self._context, sa, given, now, datagram)
+        grown = self.table.sas.get(sa.handle)
+        if grown is not None and grown.is_complete and not sa.is_complete:
+            actions += self._phase1_up(grown)
+        return actions
+
+    # --- what follows from a finished phase 1 ---------------------------------------------------
+
+    def _phase1_up(self, sa: IsakmpSa) -> list[Action]:
+        actions: list[Action] = []
+        if sa.peer_initial_contact:
+            actions += self._forget_older(sa)
+        for flow in self._pending.pop(sa.remote, {}).values():
+            actions += self._start_quick_mode(sa, flow)
+        return actions
+
+    def _forget_older(self, sa: IsakmpSa) -> list[Action]:
+        """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no older SA."""
+        actions: list[Action] = []
+        for pair in self.table.pairs_with(sa.remote):
+            actions.append(self._context.remove_pair(pair, "initial contact"))
+        for other in list(self.table.sas.values()):
+            if other.remote == sa.remote and other.handle != sa.handle and other.is_complete:
+                actions += self._context.drop_sa(other, "initial contact")
+        return actions
+
+    # --- requests of the data plane ---------------------------------------------------------------
+
+    def _request(self, flow: IpsecFlow, now: Now) -> list[Action]:
+        running = any(
+            node.flow is not None
+            and node.flow.name == flow.name
+            and node.state is not QmState.IKE_QM_PHASE2_COMPLETE
+            for node in self.table.nodes.values()
+        )
+        if running:
+            return []
+        sa = self.table.established_with(flow.remote)
+        if sa is not None:
+            return self._start_quick_mode(sa, flow)
+        self._pending.setdefault(flow.remote, {})[flow.name] = flow
+        if self.table.negotiating_with(flow.remote) is not None:
+            return []
+        return self._start_main_mode(flow.local, flow.remote, now)
+
+    def _start_main_mode(self, local: Endpoint, remote: Endpoint, now: Now) -> list[Action]:
+        sa = self._new_sa(local, remote, now, initiator=True)
+        actions = self._main_mode(sa, (Major.FROM_IPSEC, Minor.SA_REQ_MM), now)
+        if self.table.sas[sa.handle].state is State.IKE_READY:
+            del self.table.sas[sa.handle]
+            self._pending.pop(remote, None)  # the next packet asks again
+        return actions
+
+    def _new_sa(
+        self, local: Endpoint, remote: Endpoint, now: Now, *, initiator: bool, cky_i: bytes = b""
+    ) -> IsakmpSa:
+        self._handles += 1
+        known = self.table.established_with(remote) is not None
+        sa = IsakmpSa(self._handles, initiator, local, remote, cky_i, created=now.elapsed)
+        sa.initial_contact = initiator and not known
+        self.table.sas[sa.handle] = sa
+        return sa
+
+    def _start_quick_mode(self, sa: IsakmpSa, flow: IpsecFlow) -> list[Action]:
+        message_id = self._context.new_message_id()
+        node = self._new_node(sa, message_id, initiator=True, flow=flow)
+        return [AllocateSpi(node.handle, flow.name, sa.remote)]
+
+    def _new_node(
+        self, sa: IsakmpSa, message_id: int, *, initiator: bool, flow: IpsecFlow | None = None
+    ) -> QuickModeNode:
+        assert sa.policy is not None and sa.cipher is not None
+        self._handles += 1
+        iv = oakley.phase2_iv(sa.policy.hash, sa.iv, message_id, sa.cipher.block)
+        node = QuickModeNode(self._handles, sa.handle, initiator, message_id, flow, iv=iv)
+        self.table.nodes[node.handle] = node
+        return node
+
+    def _spi_allocated(self, handle: int, spi: bytes, now: Now) -> list[Action]:
+        found = self._node_and_sa(handle)
+        if found is None:
+            return []
+        node, sa = found
+        node.inbound_spi = spi
+        minor = Minor.INIT_QM if node.initiator else Minor.GOT_SPI
+        return rows.run_quick_mode(self._context, sa, node, (Major.INTERNAL, minor), now)
+
+    def _installed(self, handle: int, now: Now) -> list[Action]:
+        found = self._node_and_sa(handle)
+        if found is None:
+            return []
+        node, sa = found
+        assert node.flow is not None and node.transform is not None
+        self.table.pairs[node.inbound_spi] = IpsecPair(
+            sa.handle,
+            node.flow,
+            sa.remote,
+            node.inbound_spi,
+            node.outbound_spi,
+            node.transform,
+            node.lifetime_seconds,
+            node.lifetime_kilobytes,
+            now.elapsed,
+        )
+        given = (Major.FROM_IPSEC, Minor.IPSEC_INSTALL_DONE)
+        return rows.run_quick_mode(self._context, sa, node, given, now)
+
+    def _install_failed(self, handle: int, reason: str) -> list[Action]:
+        node = self.table.nodes.pop(handle, None)
+        if node is None:
+            return []
+        sa = self.table.sas[node.sa_handle]
+        return [
+            self._context.refused(
+                sa.remote, sa.conn_id, "quick mode", ProtocolError("install-failed", reason)
+            )
+        ]
+
+    def _node_and_sa(self, handle: int) -> tuple[QuickModeNode, IsakmpSa] | None:
+        """A node that may have been cleared while the data plane was working for it."""
+        node = self.table.nodes.get(handle)
+        sa = self.table.sas.get(node.sa_handle) if node is not None else None
+        return None if node is None or sa is None else (node, sa)
+
+    # --- the peer's certificate -------------------------------------------------------------------
+
+    def _cert_accepted(self, event: PeerCertAccepted, now: Now) -> list[Action]:
+        sa = self.table.sas.get(event.handle)
+        if sa is None or not sa.awaiting_cert:
+            return []
+        ready = sa.draft()
+        ready.peer_cert, ready.awaiting_cert = event, False
+        return self._main_mode(ready, (Major.INTERNAL, Minor.PROCESS_MAIN_MODE), now)
+
+    def _cert_refused(self, event: PeerCertRefused, now: Now) -> list[Action]:
+        sa = self.table.sas.get(event.handle)
+        if sa is None or not sa.awaiting_cert:
+            return []
+        work = self._context.work(now, sa.draft())
+        refusal = ProtocolError(event.reason, event.detail)
+        return rows.refuse_main_mode(self._context, sa, work, refusal)
+
+    # --- informational ----------------------------------------------------------------------------
+
+    def _obey(self, sa: IsakmpSa, meaning: informational.Meaning, now: Now) -> list[Action]:
+        match meaning:
+            case informational.IsakmpDeleted():
+                if sa.handle not in self.table.sas:
+                    return []
+                return self._context.drop_sa(sa, "P1 delete notify (in)")
+            case informational.EspDeleted(spis):
+                gone = [p for p in self.table.pairs_with(sa.remote) if p.outbound_spi in spis]
+                return [self._context.remove_pair(pair, "delete notify (in)") for pair in gone]
+            case informational.AreYouThere(sequence):
+                answer = informational.notify(
+                    NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
+                )
+                return self._context.inform(sa, [answer], now)
+            case informational.Notified(notify_type, spi):
+                told = (("type", notify_name(notify_type)), ("spi", spi.hex()))
+                return [Trace(sa.remote, sa.conn_id, "notify", told)]
+            case _:
+                assert_never(meaning)
+
+    # --- tearing down -----------------------------------------------------------------------------
+
+    def _clear(self, event: Clear, now: Now) -> list[Action]:
+        actions: list[Action] = []
+        for sa in list(self.table.sas.values()):
+            if event.peer not in (None, sa.remote.address):
+                continue
+            if sa.is_complete and sa is self.table.established_with(sa.remote):
+                actions += self._context.delete_pairs(
+                    sa, list(self.table.pairs_with(sa.remote)), now
+                )
+            if event.phase2_only:
+                continue
+            self._pending.pop(sa.remote, None)
+            if sa.is_complete:
+                actions += self._context.inform(sa, [informational.delete_isakmp(sa)], now)
+            actions += self._context.drop_sa(sa, "cleared by the user")
+        for pair in list(self.table.pairs.values()):  # whose ISAKMP SA is gone already
+            if event.peer in (None, pair.remote.address):
+                actions.append(self._context.remove_pair(pair, "cleared by the user"))
+        return actions
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _fire(self, now: Now) -> list[Action]:
+        actions: list[Action] = []
+        for pair in [p for p in self.table.pairs.values() if p.expires <= now.elapsed]:
+            actions += self._pair_expired(pair, now)
+        for node in list(self.table.nodes.values()):
+            actions += self._node_timer(node, now)
+        for sa in list(self.table.sas.values()):
+            actions += self._sa_timer(sa, now)
+        return actions
+
+    def _pair_expired(self, pair: IpsecPair, now: Now) -> list[Action]:
+        sa = self.table.established_with(pair.remote)
+        if sa is None:
+            return [self._context.remove_pair(pair, "lifetime ended")]
+        return self._context.delete_pairs(sa, [pair], now)
+
+    def _node_timer(self, node: QuickModeNode, now: Now) -> list[Action]:
+        if node.purge_at is not None and node.purge_at <= now.elapsed:
+            del self.table.nodes[node.handle]
+            return []
+        waiting = node.retransmission
+        if waiting is None or waiting.deadline > now.elapsed:
+            return []
+        if not waiting.is_spent:
+            node.retransmission = waiting.again(now.elapsed)
+            return [_resend(waiting)]
+        del self.table.nodes[node.handle]
+        sa = self.table.sas[node.sa_handle]
+        error = ProtocolError(
+            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
+        )
+        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
+        if node.initiator and node.flow is not None:
+            # The peer may have lost the ISAKMP SA: start afresh with a new main mode.
+            flow = node.flow
+            actions += self._context.drop_sa(sa, "Death by retransmission P2")
+            actions += self._request(flow, now)
+        elif node.inbound_spi in self.table.pairs:
+            pair = self.table.pairs[node.inbound_spi]
+            actions += self._context.delete_pairs(sa, [pair], now)
+        return actions
+
+    def _sa_timer(self, sa: IsakmpSa, now: Now) -> list[Action]:
+        if sa.expires is not None and sa.expires <= now.elapsed:
+            told = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
+            return [*told, *self._context.drop_sa(sa, "lifetime ended")]
+        waiting = sa.retransmission
+        if waiting is not None and waiting.deadline <= now.elapsed:
+            if not waiting.is_spent:
+                sa.retransmission = waiting.again(now.elapsed)
+                return [_resend(waiting)]
+            return self._phase1_died(sa, waiting, now)
+        half_open = not sa.initiator and not sa.is_complete
+        if half_open and sa.created + HALF_OPEN_SECONDS <= now.elapsed:
+            error = ProtocolError("half-open-timeout", f"no progress in {HALF_OPEN_SECONDS:.0f} s")
+            return [
+                self._context.refused(sa.remote, sa.conn_id, sa.shown, error),
+                *self._context.drop_sa(sa, "half-open timeout"),
+            ]
+        return []
+
+    def _phase1_died(
+        self, sa: IsakmpSa, waiting: retransmit.Retransmission, now: Now
+    ) -> list[Action]:
+        error = ProtocolError(
+            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
+        )
+        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
+        actions += self._context.drop_sa(sa, "Death by retransmission P1")
+        if sa.initiator and self._pending.get(sa.remote):
+            actions += self._start_main_mode(sa.local, sa.remote, now)
+        return actions
+
+    # --- telling ----------------------------------------------------------------------------------
+
+
+def _resend(waiting: retransmit.Retransmission) -> SendDatagram:
+    message = waiting.message
+    note = f"{message.comment} (attempt {waiting.attempt + 1} of {retransmit.ATTEMPTS})"
+    return replace(message, comment=note)

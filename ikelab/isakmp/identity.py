@@ -1,0 +1,195 @@
+"""Who we say we are, who the peer says it is, and whether its certificate agrees (RFC 4945)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+
+from ikelab.errors import ProtocolError
+from ikelab.isakmp.events import PeerCertAccepted
+from ikelab.isakmp.policy import (
+    Credential,
+    IdentityMatch,
+    IsakmpConfig,
+    IsakmpProfile,
+    Keyring,
+    ProxyIdentity,
+)
+from ikelab.wire.isakmp import Payload
+from ikelab.wire.numbers import IdType, IpProtocol, NotifyType
+from ikelab.wire.payloads import ID
+
+ISAKMP_PORT = 500
+
+
+def choose_credential(
+    credentials: Sequence[Credential], requested: Sequence[bytes]
+) -> tuple[Credential, tuple[bytes, ...]]:
+    """The credential for the peer's CERT_REQs and the certificates to send, leaf first.
+
+    A request for any CA of a credential's chain picks it. The CA certificates between the leaf and
+    the requested CA go along, because the peer may not hold them. No request at all: the first
+    credential, leaf only.
+    """
+    if not credentials:
+        raise ProtocolError("no-certificate", "no trustpoint of this router is enrolled")
+    if not requested or b"" in requested:  # an empty authority means any CA (RFC 2408 §3.10)
+        return credentials[0], (credentials[0].certificate,)
+    for credential in credentials:
+        depths = [i for i, name in enumerate(credential.authorities) if name in requested]
+        if depths:
+            return credential, (credential.certificate, *credential.chain[: min(depths)])
+    raise ProtocolError(
+        "no-certificate-for-request",
+        "the peer asks for CAs of which none is in the chain of an enrolled trustpoint",
+    )
+
+
+def choose_identity(
+    config: IsakmpConfig, credential: Credential | None, address: str
+) -> tuple[IdType, bytes]:
+    """Our ID payload's type and data.
+
+    With a certificate the ID must be in it: an address that is not gives way to the FQDN, and that
+    to the subject ("My ID configured as IPv4 Addr, but Addr not in Cert!", guide D1).
+    """
+    packed = IPv4Address(address).packed
+    if credential is None:
+        if config.identity is IdType.ID_FQDN:
+            return IdType.ID_FQDN, config.hostname.encode()
+        return IdType.ID_IPV4_ADDR, packed
+    if config.identity is IdType.ID_IPV4_ADDR and address in credential.addresses:
+        return IdType.ID_IPV4_ADDR, packed
+    if config.identity is not IdType.ID_DER_ASN1_DN and credential.fqdns:
+        return IdType.ID_FQDN, credential.fqdns[0].encode()
+    return IdType.ID_DER_ASN1_DN, credential.subject
+
+
+def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
+    """Type and data of a peer's phase 1 ID.
+
+    Protocol and port are 0/0 or UDP/500 (RFC 2407 section 4.6.2).
+    """
+    packet = payload.packet
+    if (packet.protocol, packet.port) not in ((0, 0), (IpProtocol.UDP, ISAKMP_PORT)):
+        raise ProtocolError(
+            "id-port",
+            f"ID of protocol {packet.protocol} port {packet.port}, wanted 0/0 or 17/500",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    data = bytes(packet.data)
+    if packet.id_type == IdType.ID_IPV4_ADDR and len(data) != 4:
+        raise ProtocolError(
+            "id-length",
+            f"ID_IPV4_ADDR of {len(data)} octets",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    return int(packet.id_type), data
+
+
+def describe_id(id_type: int, data: bytes) -> str:
+    """An identity for people: control characters are escaped, names never trusted."""
+    match id_type:
+        case IdType.ID_IPV4_ADDR if len(data) == 4:
+            return str(IPv4Address(data))
+        case IdType.ID_FQDN | IdType.ID_USER_FQDN:
+            return data.decode("ascii", "backslashreplace").encode("unicode_escape").decode()
+        case _:
+            return data.hex()
+
+
+def check_id_in_certificate(peer_id: tuple[int, bytes], cert: PeerCertAccepted) -> None:
+    """RFC 4945 section 3.1: what the ID claims must stand in the certificate."""
+    id_type, data = peer_id
+    match id_type:
+        case IdType.ID_FQDN:
+            known = data.decode("ascii", "replace").lower() in (n.lower() for n in cert.fqdns)
+        case IdType.ID_IPV4_ADDR:
+            known = str(IPv4Address(data)) in cert.addresses
+        case IdType.ID_DER_ASN1_DN:
+            known = data == cert.subject
+        case _:
+            known = False
+    if not known:
+        vouched = (*cert.fqdns, *cert.addresses)
+        raise ProtocolError(
+            "id-not-in-certificate",
+            f"the peer calls itself {describe_id(id_type, data)} (ID type {id_type}), its"
+            f" certificate vouches for {', '.join(vouched) or 'its DN only'}",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+
+
+def match_profile(profiles: Sequence[IsakmpProfile], peer_id: tuple[int, bytes]) -> str | None:
+    """The first profile with a `match identity` that fits."""
+    for profile in profiles:
+        if any(_matches(match, peer_id) for match in profile.match_identity):
+            return profile.name
+    return None
+
+
+def _matches(match: IdentityMatch, peer_id: tuple[int, bytes]) -> bool:
+    id_type, data = peer_id
+    if match.kind == "address":
+        if id_type != IdType.ID_IPV4_ADDR:
+            return False
+        network = IPv4Network(f"{match.value}/{match.mask}", strict=False)
+        return IPv4Address(data) in network
+    if id_type != IdType.ID_FQDN:
+        return False
+    name, wanted = data.decode("ascii", "replace").lower(), match.value.lower()
+    return name == wanted if match.kind == "host" else name.endswith("." + wanted)
+
+
+def find_pre_shared_key(keyrings: Sequence[Keyring], address: str) -> tuple[str, bytes] | None:
+    """Keyring name and key for a peer address; the longest matching mask wins."""
+    found: list[tuple[int, str, bytes]] = []
+    for keyring in keyrings:
+        for key in keyring.keys:
+            network = IPv4Network(f"{key.address}/{key.mask}", strict=False)
+            if IPv4Address(address) in network:
+                found.append((network.prefixlen, keyring.name, key.key.encode()))
+    best = max(found, key=lambda entry: entry[0], default=None)
+    return None if best is None else best[1:]
+
+
+def proxy_payload(proxy: ProxyIdentity) -> ID:
+    """The quick mode ID payload of one side's traffic."""
+    packed = IPv4Address(proxy.address).packed
+    if proxy.mask == "255.255.255.255":
+        return ID(
+            id_type=IdType.ID_IPV4_ADDR, protocol=proxy.protocol, port=proxy.port, data=packed
+        )
+    return ID(
+        id_type=IdType.ID_IPV4_ADDR_SUBNET,
+        protocol=proxy.protocol,
+        port=proxy.port,
+        data=packed + IPv4Address(proxy.mask).packed,
+    )
+
+
+def same_ids(bodies: Sequence[bytes]) -> list[ID]:
+    """The ID payloads of message 1 again, octet for octet (RFC 2409 section 5.5)."""
+    return [
+        ID(id_type=body[0], protocol=body[1], port=int.from_bytes(body[2:4], "big"), data=body[4:])
+        for body in bodies
+    ]
+
+
+def read_proxy(payload: Payload) -> ProxyIdentity:
+    """What a quick mode ID payload says. Raises ProtocolError for kinds we do not route by."""
+    packet, data = payload.packet, bytes(payload.packet.data)
+    try:
+        if packet.id_type == IdType.ID_IPV4_ADDR:
+            address, mask = str(IPv4Address(data)), "255.255.255.255"
+        elif packet.id_type == IdType.ID_IPV4_ADDR_SUBNET:
+            address, mask = str(IPv4Address(data[:4])), str(IPv4Address(data[4:]))
+        else:
+            raise AddressValueError(f"ID type {packet.id_type}")
+    except AddressValueError as error:
+        raise ProtocolError(
+            "proxy-identity",
+            f"the peer's proxy identity cannot be used: {error}",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        ) from error
+    return ProxyIdentity(address, mask, int(packet.protocol), int(packet.port))

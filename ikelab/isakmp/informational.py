@@ -1,0 +1,125 @@
+"""Informational exchanges (RFC 2408 section 4.8, RFC 2409 section 5.7, RFC 3706): read and written.
+
+One message, no state. Only messages whose HASH verifies have an effect; what arrives in clear is
+told and counted, never obeyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from ikelab.crypto import oakley
+from ikelab.errors import ProtocolError
+from ikelab.isakmp.message import Opened, check_rule
+from ikelab.isakmp.sa import IsakmpSa
+from ikelab.isakmp.state import PayloadRule
+from ikelab.wire.isakmp import build_payloads
+from ikelab.wire.numbers import Doi, NotifyType, PayloadType, ProtocolId
+from ikelab.wire.payloads import DELETE, HASH, NOTIFY
+
+if TYPE_CHECKING:
+    from ikelab.wire.layer import Layer
+
+INFO = PayloadRule(
+    "INFO",
+    (PayloadType.HASH,),
+    (PayloadType.NOTIFY, PayloadType.DELETE, PayloadType.DELETE_WITH_REASON),
+    encrypted=True,
+    first=PayloadType.HASH,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IsakmpDeleted:
+    """The peer drops this ISAKMP SA."""
+
+
+@dataclass(frozen=True, slots=True)
+class EspDeleted:
+    """The peer drops the ESP SAs that it receives on: our outbound SPIs."""
+
+    spis: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AreYouThere:
+    """R-U-THERE (RFC 3706 section 5.3): to be answered with the same sequence number."""
+
+    sequence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """Any other notify."""
+
+    notify_type: int
+    spi: bytes
+
+
+Meaning = IsakmpDeleted | EspDeleted | AreYouThere | Notified
+
+
+def read(opened: Opened, sa: IsakmpSa) -> list[Meaning]:
+    """What an encrypted informational message asks for. Raises ProtocolError.
+
+    An SA that is not ours to delete by this message (other cookies, other SPI sizes) is skipped.
+    """
+    check_rule(INFO, [payload.type for payload in opened.payloads], encrypted=True)
+    assert sa.policy is not None and sa.keys is not None
+    wanted = oakley.hash_1(
+        sa.policy.hash, sa.keys.skeyid_a, opened.header.message_id, opened.after_first()
+    )
+    if not compare_digest(bytes(opened.payloads[0].packet.data), wanted):
+        raise ProtocolError("bad-hash", "HASH of the informational exchange does not verify")
+    meanings: list[Meaning] = []
+    for payload in opened.payloads[1:]:
+        if payload.type == PayloadType.NOTIFY:
+            meanings.append(_read_notify(payload.packet, sa))
+        else:
+            meanings.extend(_read_delete(payload.packet, sa))
+    return meanings
+
+
+def _read_notify(packet: NOTIFY, sa: IsakmpSa) -> Meaning:
+    if packet.notify_type == NotifyType.R_U_THERE and bytes(packet.spi) == sa.cky_i + sa.cky_r:
+        return AreYouThere(bytes(packet.data))
+    return Notified(int(packet.notify_type), bytes(packet.spi))
+
+
+def _read_delete(packet: DELETE, sa: IsakmpSa) -> list[Meaning]:
+    spis = tuple(bytes(spi) for spi in packet.spis)
+    if packet.protocol_id == ProtocolId.ISAKMP and sa.cky_i + sa.cky_r in spis:
+        return [IsakmpDeleted()]
+    if packet.protocol_id == ProtocolId.ESP and packet.spi_size == 4:
+        return [EspDeleted(spis)]
+    return []
+
+
+def behind_hash(sa: IsakmpSa, message_id: int, packets: Sequence[Layer]) -> list[Layer]:
+    """HASH in front of the payloads of one informational message."""
+    assert sa.policy is not None and sa.keys is not None
+    _, covered = build_payloads(packets)
+    value = oakley.hash_1(sa.policy.hash, sa.keys.skeyid_a, message_id, covered)
+    return [HASH(data=value), *packets]
+
+
+def delete_isakmp(sa: IsakmpSa) -> DELETE:
+    """DELETE of the ISAKMP SA itself: its SPI is the cookie pair."""
+    return DELETE(
+        doi=Doi.IPSEC, protocol_id=ProtocolId.ISAKMP, spi_size=16, spis=[sa.cky_i + sa.cky_r]
+    )
+
+
+def delete_esp(inbound_spis: Sequence[bytes]) -> DELETE:
+    """DELETE of ESP SAs, named by the SPIs that we receive on (RFC 2408 section 3.15)."""
+    return DELETE(doi=Doi.IPSEC, protocol_id=ProtocolId.ESP, spi_size=4, spis=list(inbound_spis))
+
+
+def notify(notify_type: int, protocol_id: int, spi: bytes = b"", data: bytes = b"") -> NOTIFY:
+    """A NOTIFY payload of the IPsec DOI."""
+    return NOTIFY(
+        doi=Doi.IPSEC, protocol_id=protocol_id, spi=spi, notify_type=notify_type, data=data
+    )

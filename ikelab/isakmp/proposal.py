@@ -1,0 +1,433 @@
+"""Offers and choices: phase 1 policies (RFC 2409 appendix A), phase 2 transform sets (RFC 2407).
+
+The walk keeps a reason for each refusal, because "no proposal chosen" alone helps nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ikelab.errors import ProtocolError
+from ikelab.isakmp.policy import IpsecFlow, IsakmpPolicy, TransformSet
+from ikelab.wire.isakmp import Payload
+from ikelab.wire.numbers import (
+    AuthAlgorithm,
+    AuthMethod,
+    Doi,
+    EncapsulationMode,
+    EncryptionAlgorithm,
+    EspTransform,
+    Group,
+    HashAlgorithm,
+    IkeAttribute,
+    IpsecAttribute,
+    IsakmpTransform,
+    LifeType,
+    NotifyType,
+    ProtocolId,
+    Situation,
+)
+from ikelab.wire.payloads import SA, Proposal, Transform
+
+Attributes = Sequence[tuple[int, int | bytes]]
+_BASIC_LIMIT = 1 << 16  # a TV attribute holds two octets
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one offered transform did not fit one policy. text: as IOS prints it."""
+
+    transform: int
+    priority: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class IkeChoice:
+    """The policy that matched and the octets-exact transform that is sent back or came back."""
+
+    policy: IsakmpPolicy
+    reply: SA
+    lifetime: int
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IpsecChoice:
+    """A phase 2 choice. spi: the peer's, from the proposal. lifetimes as offered."""
+
+    transform_set: TransformSet
+    spi: bytes
+    reply: Proposal
+    lifetime_seconds: int
+    lifetime_kilobytes: int
+    group: Group | None
+
+
+def _number(value: int | bytes) -> int:
+    return value if isinstance(value, int) else int.from_bytes(value, "big")
+
+
+def _duration(value: int) -> int | bytes:
+    """A lifetime as IOS writes it: basic where it fits, else four octets."""
+    return value if value < _BASIC_LIMIT else value.to_bytes(4, "big")
+
+
+# --- phase 1 ----------------------------------------------------------------------------------
+
+
+def ike_attributes(policy: IsakmpPolicy) -> list[tuple[int, int | bytes]]:
+    """The attributes of one policy, in the order IOS sends them."""
+    attributes: list[tuple[int, int | bytes]] = [
+        (IkeAttribute.ENCRYPTION_ALGORITHM, int(policy.encryption)),
+        (IkeAttribute.HASH_ALGORITHM, int(policy.hash)),
+        (IkeAttribute.GROUP_DESCRIPTION, int(policy.group)),
+        (IkeAttribute.AUTHENTICATION_METHOD, int(policy.authentication)),
+        (IkeAttribute.LIFE_TYPE, int(LifeType.SECONDS)),
+        (IkeAttribute.LIFE_DURATION, policy.lifetime.to_bytes(4, "big")),
+    ]
+    if policy.key_length is not None:
+        attributes.append((IkeAttribute.KEY_LENGTH, policy.key_length))
+    return attributes
+
+
+def offer_policies(policies: Sequence[IsakmpPolicy]) -> SA:
+    """The SA payload of message 1: one proposal, one transform a policy, best first."""
+    transforms = [
+        Transform(
+            number=number, transform_id=IsakmpTransform.KEY_IKE, attributes=ike_attributes(policy)
+        )
+        for number, policy in enumerate(policies, start=1)
+    ]
+    proposal = Proposal(number=1, protocol_id=ProtocolId.ISAKMP, spi=b"", transforms=transforms)
+    return SA(doi=Doi.IPSEC, situation=Situation.IDENTITY_ONLY, proposals=[proposal])
+
+
+def check_doi(payload: Payload) -> None:
+    """DOI and situation of an SA payload (RFC 2407 section 4.2)."""
+    if payload.packet.doi != Doi.IPSEC:
+        raise ProtocolError(
+            "doi",
+            f"DOI {payload.packet.doi}, this is the IPsec DOI (1)",
+            notify=NotifyType.DOI_NOT_SUPPORTED,
+        )
+    if payload.packet.situation != Situation.IDENTITY_ONLY:
+        raise ProtocolError(
+            "situation",
+            f"situation {payload.packet.situation}, only SIT_IDENTITY_ONLY (1) is supported",
+            notify=NotifyType.SITUATION_NOT_SUPPORTED,
+        )
+
+
+def _match_policy(attributes: Attributes, policy: IsakmpPolicy) -> str:
+    """Empty when the attributes fit, else why not, in IOS's words where a trace has them."""
+    known = {kind: _number(value) for kind, value in attributes}
+    if len(known) != len(attributes):
+        return "Attribute offered twice!"
+    if known.get(IkeAttribute.ENCRYPTION_ALGORITHM) != policy.encryption:
+        return "Encryption algorithm offered does not match policy!"
+    if known.get(IkeAttribute.KEY_LENGTH) != policy.key_length:
+        return "Proposed key length does not match policy"
+    if known.get(IkeAttribute.HASH_ALGORITHM) != policy.hash:
+        return "Hash algorithm offered does not match policy!"
+    if known.get(IkeAttribute.AUTHENTICATION_METHOD) != policy.authentication:
+        return "Authentication method offered does not match policy!"
+    if known.get(IkeAttribute.GROUP_DESCRIPTION) != policy.group:
+        return "Diffie-Hellman group offered does not match policy!"
+    if known.get(IkeAttribute.LIFE_TYPE, LifeType.SECONDS) != LifeType.SECONDS:
+        return "Only lifetimes in seconds are taken in phase 1"
+    if known.keys() - _UNDERSTOOD:
+        return "Attribute offered is not supported"
+    return ""
+
+
+_UNDERSTOOD = {
+    IkeAttribute.ENCRYPTION_ALGORITHM,
+    IkeAttribute.HASH_ALGORITHM,
+    IkeAttribute.AUTHENTICATION_METHOD,
+    IkeAttribute.GROUP_DESCRIPTION,
+    IkeAttribute.LIFE_TYPE,
+    IkeAttribute.LIFE_DURATION,
+    IkeAttribute.KEY_LENGTH,
+}
+
+
+def _lifetime(attributes: Attributes, default: int) -> int:
+    for kind, value in attributes:
+        if kind == IkeAttribute.LIFE_DURATION:
+            return _number(value)
+    return default
+
+
+def choose_policy(
+    payload: Payload,
+    policies: Sequence[IsakmpPolicy],
+    unusable: Callable[[IsakmpPolicy], str],
+) -> IkeChoice:
+    """The responder's walk: each policy in turn over each transform offered (guide, D2).
+
+    unusable: why a policy cannot be used with this peer (no key, no certificate), or "".
+    Raises ProtocolError no-proposal-chosen with every reason in its detail.
+    """
+    check_doi(payload)
+    refusals: list[Refusal] = []
+    for policy in policies:
+        obstacle = unusable(policy)
+        for proposal in payload.packet.proposals:
+            for transform in proposal.transforms:
+                reason = _check_protocol(proposal, transform)
+                reason = reason or _match_policy(transform.attributes, policy) or obstacle
+                if not reason:
+                    return IkeChoice(
+                        policy,
+                        _reply(payload, proposal, transform),
+                        min(_lifetime(transform.attributes, policy.lifetime), policy.lifetime),
+                        tuple(refusals),
+                    )
+                refusals.append(Refusal(transform.number, policy.priority, reason))
+    told = "; ".join(f"transform {r.transform} / policy {r.priority}: {r.text}" for r in refusals)
+    raise ProtocolError(
+        "no-proposal-chosen",
+        told or "no ISAKMP policy is configured",
+        notify=NotifyType.NO_PROPOSAL_CHOSEN,
+    )
+
+
+def _check_protocol(proposal: Proposal, transform: Transform) -> str:
+    if proposal.protocol_id != ProtocolId.ISAKMP:
+        return f"Protocol {proposal.protocol_id} offered in phase 1"
+    if transform.transform_id != IsakmpTransform.KEY_IKE:
+        return f"Transform ID {transform.transform_id} offered is not KEY_IKE"
+    return ""
+
+
+def _reply(payload: Payload, proposal: Proposal, transform: Transform) -> SA:
+    chosen = Proposal(
+        number=proposal.number,
+        protocol_id=proposal.protocol_id,
+        spi=proposal.spi,
+        transforms=[_same(transform)],
+    )
+    return SA(doi=payload.packet.doi, situation=payload.packet.situation, proposals=[chosen])
+
+
+def _same(transform: Transform) -> Transform:
+    """The transform exactly as offered (RFC 2408 section 4.2: the responder must not change it)."""
+    return Transform(
+        number=transform.number,
+        transform_id=transform.transform_id,
+        attributes=list(transform.attributes),
+    )
+
+
+def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoice:
+    """The initiator's look at message 2: exactly one transform, one that was offered."""
+    check_doi(payload)
+    proposals = payload.packet.proposals
+    if len(proposals) != 1 or len(proposals[0].transforms) != 1:
+        raise ProtocolError(
+            "proposal-syntax",
+            "the answer must hold one proposal with one transform",
+            notify=NotifyType.BAD_PROPOSAL_SYNTAX,
+        )
+    transform = proposals[0].transforms[0]
+    for policy in policies:
+        offered = {kind: _number(value) for kind, value in ike_attributes(policy)}
+        answered = {kind: _number(value) for kind, value in transform.attributes}
+        if len(answered) == len(transform.attributes) and answered == offered:
+            return IkeChoice(policy, payload.packet, policy.lifetime, ())
+    raise ProtocolError(
+        "proposal-not-offered",
+        "the transform in message 2 is none of those in message 1",
+        notify=NotifyType.NO_PROPOSAL_CHOSEN,
+    )
+
+
+# --- phase 2 ----------------------------------------------------------------------------------
+
+
+def ipsec_attributes(flow: IpsecFlow, transform_set: TransformSet) -> list[tuple[int, int | bytes]]:
+    """The attributes of one transform set, in the order the guide's debug prints them."""
+    attributes: list[tuple[int, int | bytes]] = [
+        (IpsecAttribute.ENCAPSULATION_MODE, int(transform_set.mode)),
+        (IpsecAttribute.SA_LIFE_TYPE, int(LifeType.SECONDS)),
+        (IpsecAttribute.SA_LIFE_DURATION, _duration(flow.lifetime_seconds)),
+        (IpsecAttribute.SA_LIFE_TYPE, int(LifeType.KILOBYTES)),
+        (IpsecAttribute.SA_LIFE_DURATION, _duration(flow.lifetime_kilobytes)),
+    ]
+    if transform_set.authentication is not None:
+        attributes.append(
+            (IpsecAttribute.AUTHENTICATION_ALGORITHM, int(transform_set.authentication))
+        )
+    if transform_set.key_length is not None:
+        attributes.append((IpsecAttribute.KEY_LENGTH, transform_set.key_length))
+    if flow.pfs is not None:
+        attributes.append((IpsecAttribute.GROUP_DESCRIPTION, int(flow.pfs)))
+    return attributes
+
+
+def offer_transform_sets(flow: IpsecFlow, spi: bytes) -> SA:
+    """The SA payload of quick mode message 1: one proposal a transform set, best first."""
+    proposals = [
+        Proposal(
+            number=number,
+            protocol_id=ProtocolId.ESP,
+            spi=spi,
+            transforms=[
+                Transform(
+                    number=1,
+                    transform_id=int(transform_set.encryption),
+                    attributes=ipsec_attributes(flow, transform_set),
+                )
+            ],
+        )
+        for number, transform_set in enumerate(flow.transform_sets, start=1)
+    ]
+    return SA(doi=Doi.IPSEC, situation=Situation.IDENTITY_ONLY, proposals=proposals)
+
+
+@dataclass(frozen=True, slots=True)
+class _IpsecOffer:
+    """What the attributes of one phase 2 transform say. None: not said."""
+
+    mode: int | None = None
+    authentication: int | None = None
+    key_length: int | None = None
+    group: int | None = None
+    seconds: int = 28800  # RFC 2407 section 4.5: the default when no lifetime is offered
+    kilobytes: int = 0
+
+
+def _read_ipsec_attributes(attributes: Attributes) -> _IpsecOffer:
+    offer, life_type = _IpsecOffer(), None
+    for kind, raw in attributes:
+        value = _number(raw)
+        match kind:
+            case IpsecAttribute.SA_LIFE_TYPE:
+                life_type = value
+            case IpsecAttribute.SA_LIFE_DURATION if life_type == LifeType.SECONDS:
+                offer, life_type = replace(offer, seconds=value), None
+            case IpsecAttribute.SA_LIFE_DURATION if life_type == LifeType.KILOBYTES:
+                offer, life_type = replace(offer, kilobytes=value), None
+            case IpsecAttribute.ENCAPSULATION_MODE:
+                offer = replace(offer, mode=value)
+            case IpsecAttribute.AUTHENTICATION_ALGORITHM:
+                offer = replace(offer, authentication=value)
+            case IpsecAttribute.KEY_LENGTH:
+                offer = replace(offer, key_length=value)
+            case IpsecAttribute.GROUP_DESCRIPTION:
+                offer = replace(offer, group=value)
+            case _:
+                raise ProtocolError(
+                    "attribute-not-supported",
+                    f"phase 2 attribute {kind}",
+                    notify=NotifyType.ATTRIBUTES_NOT_SUPPORTED,
+                )
+    return offer
+
+
+def _match_transform_set(
+    transform: Transform, offer: _IpsecOffer, wanted: TransformSet, pfs: Group | None
+) -> str:
+    if transform.transform_id != wanted.encryption:
+        return f"ESP transform {transform.transform_id}, wanted {wanted.encryption.name}"
+    if offer.key_length != wanted.key_length:
+        return f"key length {offer.key_length}, wanted {wanted.key_length}"
+    if offer.authentication != wanted.authentication:
+        wanted_name = wanted.authentication.name if wanted.authentication else "none"
+        return f"authenticator {offer.authentication}, wanted {wanted_name}"
+    if (offer.mode or EncapsulationMode.TUNNEL) != wanted.mode:
+        return f"encaps is {offer.mode}, wanted {wanted.mode.value} ({wanted.mode.name.title()})"
+    if offer.group != pfs:
+        return f"PFS group {offer.group}, wanted {pfs.value if pfs else None}"
+    if not offer.seconds:
+        return "a lifetime of no seconds"
+    return ""
+
+
+def choose_transform_set(payload: Payload, flow: IpsecFlow) -> IpsecChoice:
+    """The first proposal that fits one of the flow's transform sets, in our order of preference.
+
+    Serves both sides: the responder over the whole offer, the initiator over the single answer.
+    Raises ProtocolError no-proposal-chosen with every reason.
+    """
+    check_doi(payload)
+    refusals: list[str] = []
+    for wanted in flow.transform_sets:
+        for proposal in payload.packet.proposals:
+            if proposal.protocol_id != ProtocolId.ESP or len(proposal.spi) != 4:
+                refusals.append(f"proposal {proposal.number} is not ESP with an SPI of 4 octets")
+                continue
+            for transform in proposal.transforms:
+                offer = _read_ipsec_attributes(transform.attributes)
+                reason = _match_transform_set(transform, offer, wanted, flow.pfs)
+                if not reason:
+                    return _ipsec_choice(wanted, proposal, transform, offer, flow)
+                refusals.append(f"proposal {proposal.number} / {wanted.name}: {reason}")
+    raise ProtocolError(
+        "no-proposal-chosen", "; ".join(refusals), notify=NotifyType.NO_PROPOSAL_CHOSEN
+    )
+
+
+def _ipsec_choice(
+    wanted: TransformSet,
+    proposal: Proposal,
+    transform: Transform,
+    offer: _IpsecOffer,
+    flow: IpsecFlow,
+) -> IpsecChoice:
+    reply = Proposal(
+        number=proposal.number,
+        protocol_id=proposal.protocol_id,
+        spi=proposal.spi,
+        transforms=[_same(transform)],
+    )
+    kilobytes = min(offer.kilobytes or flow.lifetime_kilobytes, flow.lifetime_kilobytes)
+    return IpsecChoice(
+        wanted,
+        bytes(proposal.spi),
+        reply,
+        min(offer.seconds, flow.lifetime_seconds),
+        kilobytes,
+        Group(offer.group) if offer.group is not None else None,
+    )
+
+
+def answer_with_spi(choice_reply: Proposal, spi: bytes) -> SA:
+    """The SA payload of quick mode message 2: the chosen proposal with our own SPI."""
+    proposal = Proposal(
+        number=choice_reply.number,
+        protocol_id=choice_reply.protocol_id,
+        spi=spi,
+        transforms=choice_reply.transforms,
+    )
+    return SA(doi=Doi.IPSEC, situation=Situation.IDENTITY_ONLY, proposals=[proposal])
+
+
+# Names for people, in IOS's spelling.
+ENCRYPTION_NAMES = {
+    EncryptionAlgorithm.DES_CBC: "DES-CBC",
+    EncryptionAlgorithm.TRIPLE_DES_CBC: "3DES-CBC",
+    EncryptionAlgorithm.AES_CBC: "AES-CBC",
+}
+HASH_NAMES = {
+    HashAlgorithm.MD5: "MD5",
+    HashAlgorithm.SHA: "SHA",
+    HashAlgorithm.SHA2_256: "SHA256",
+    HashAlgorithm.SHA2_384: "SHA384",
+    HashAlgorithm.SHA2_512: "SHA512",
+}
+AUTH_NAMES = {AuthMethod.PRE_SHARED_KEY: "pre-share", AuthMethod.RSA_SIG: "RSA sig"}
+ESP_NAMES = {
+    EspTransform.ESP_DES: "ESP_DES",
+    EspTransform.ESP_3DES: "ESP_3DES",
+    EspTransform.ESP_AES: "ESP_AES",
+}
+AUTHENTICATOR_NAMES = {
+    AuthAlgorithm.HMAC_MD5: "HMAC-MD5",
+    AuthAlgorithm.HMAC_SHA: "HMAC-SHA",
+    AuthAlgorithm.HMAC_SHA2_256: "HMAC-SHA256",
+    AuthAlgorithm.HMAC_SHA2_384: "HMAC-SHA384",
+    AuthAlgorithm.HMAC_SHA2_512: "HMAC-SHA512",
+}

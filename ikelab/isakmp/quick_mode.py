@@ -1,0 +1,304 @@
+"""The steps of quick mode (RFC 2409 section 5.5), named by the rows of `state.py`.
+
+The hash is checked before anything else is looked at. Keys are derived when both SPIs and nonces
+are known: by the responder when the data plane has given its SPI, by the initiator with message 2.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from ikelab.crypto import oakley
+from ikelab.crypto.dh import check_public_value
+from ikelab.crypto.esp_keys import key_lengths
+from ikelab.errors import ProtocolError
+from ikelab.isakmp import identity, proposal, state
+from ikelab.isakmp.events import AllocateSpi, EspKeys, InstallIpsecSa
+from ikelab.isakmp.main_mode import NONCE_LENGTH, NONCE_RANGE
+from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
+from ikelab.isakmp.work import Work
+from ikelab.wire.isakmp import body_of, build_payloads
+from ikelab.wire.numbers import (
+    HashAlgorithm,
+    NotifyType,
+    PayloadType,
+    ProtocolId,
+)
+from ikelab.wire.payloads import HASH, KE, NONCE
+
+if TYPE_CHECKING:
+    from ikelab.wire.layer import Layer
+
+
+def _hash_algorithm(work: Work) -> HashAlgorithm:
+    assert work.sa.policy is not None
+    return work.sa.policy.hash
+
+
+def _skeyid_a(work: Work) -> bytes:
+    assert work.sa.keys is not None
+    return work.sa.keys.skeyid_a
+
+
+def _flow(work: Work) -> IpsecFlow:
+    flow = work.quick_mode.flow
+    assert flow is not None, "chosen before this step"
+    return flow
+
+
+def check_hash(work: Work, wanted: bytes) -> None:
+    """The HASH payload that leads every message under phase 1 keys."""
+    if not compare_digest(bytes(work.message.payloads[0].packet.data), wanted):
+        raise ProtocolError(
+            "bad-hash",
+            "HASH does not verify with SKEYID_a",
+            notify=NotifyType.INVALID_HASH_INFORMATION,
+        )
+
+
+def _nonce(work: Work) -> bytes:
+    nonce = bytes(work.message.one(PayloadType.NONCE).packet.data)
+    if len(nonce) not in NONCE_RANGE:
+        raise ProtocolError("bad-nonce", f"nonce of {len(nonce)} octets, 8 to 256 are legal")
+    return nonce
+
+
+# --- message 1 ----------------------------------------------------------------------------------
+
+
+def send_qm1(work: Work) -> bool:
+    """Initiator: offer the flow's transform sets for its proxies."""
+    node, flow = work.quick_mode, _flow(work)
+    node.nonce_i = work.rng.draw("nonce", NONCE_LENGTH)
+    local = identity.proxy_payload(flow.local_proxy)
+    remote = identity.proxy_payload(flow.remote_proxy)
+    node.ids = (body_of(local), body_of(remote))
+    packets: list[Layer] = [
+        proposal.offer_transform_sets(flow, node.inbound_spi),
+        NONCE(data=node.nonce_i),
+    ]
+    if flow.pfs is not None:
+        node.dh = work.keys.dh_key(flow.pfs)
+        packets.append(KE(data=node.dh.public))
+    packets += [local, remote]
+    work.send_quick_mode(state.QM1, _behind_hash(work, packets, b""))
+    work.start_retransmission(state.QM1)
+    return True
+
+
+def _behind_hash(work: Work, packets: list[Layer], nonce_i: bytes) -> list[Layer]:
+    """HASH(1) or, with the initiator's nonce, HASH(2) in front of the payloads it covers."""
+    _, covered = build_payloads(packets)
+    message_id = work.quick_mode.message_id
+    value = oakley.hash_2(_hash_algorithm(work), _skeyid_a(work), message_id, nonce_i, covered)
+    return [HASH(data=value), *packets]
+
+
+def process_qm1(work: Work) -> bool:
+    """Responder: find the flow that these proxies are of, choose, and ask for an SPI."""
+    node, message = work.quick_mode, work.message
+    check_hash(
+        work,
+        oakley.hash_1(
+            _hash_algorithm(work), _skeyid_a(work), node.message_id, message.after_first()
+        ),
+    )
+    node.iv = message.next_iv
+    node.nonce_i = _nonce(work)
+    node.flow = _find_flow(work)
+    choice = proposal.choose_transform_set(message.one(PayloadType.SA), node.flow)
+    node.transform, node.outbound_spi = choice.transform_set, choice.spi
+    node.reply = choice.reply
+    node.lifetime_seconds = choice.lifetime_seconds
+    node.lifetime_kilobytes = choice.lifetime_kilobytes
+    _take_public(work)
+    work.trace("ipsec-atts-acceptable", transform_set=choice.transform_set.name)
+    work.actions.append(AllocateSpi(node.handle, node.flow.name, work.sa.remote))
+    return True
+
+
+def _take_public(work: Work) -> None:
+    """The KE payload must be there exactly when PFS was agreed on."""
+    node, flow = work.quick_mode, _flow(work)
+    found = work.message.of_type(PayloadType.KE)
+    if len(found) != (flow.pfs is not None):
+        raise ProtocolError(
+            "pfs-mismatch",
+            f"{len(found)} KE payloads with PFS {flow.pfs.name if flow.pfs else 'off'}",
+            notify=NotifyType.INVALID_KEY_INFORMATION,
+        )
+    if flow.pfs is not None:
+        node.peer_public = bytes(found[0].packet.data)
+        check_public_value(flow.pfs, node.peer_public)
+
+
+def _find_flow(work: Work) -> IpsecFlow:
+    """The configured flow whose proxies mirror the peer's IDci and IDcr."""
+    payloads = work.message.of_type(PayloadType.ID)
+    if len(payloads) not in (0, 2):
+        raise ProtocolError(
+            "proxy-identity",
+            f"{len(payloads)} ID payloads in quick mode, wanted two or none",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    work.quick_mode.ids = tuple(payload.body for payload in payloads)
+    if payloads:
+        theirs, ours = (identity.read_proxy(payload) for payload in payloads)
+    else:  # RFC 2409 section 5.5: without IDs the ends themselves are meant
+        theirs = ProxyIdentity(work.sa.remote.address)
+        ours = ProxyIdentity(work.sa.local.address)
+    for flow in work.config.flows:
+        same_ends = flow.remote.address == work.sa.remote.address
+        if same_ends and (flow.local_proxy, flow.remote_proxy) == (ours, theirs):
+            return flow
+    raise ProtocolError(
+        "proxy-identity",
+        f"no tunnel protects {_told(ours)} to {_told(theirs)} with {work.sa.remote.address}",
+        notify=NotifyType.INVALID_ID_INFORMATION,
+    )
+
+
+def _told(proxy: ProxyIdentity) -> str:
+    return f"{proxy.address}/{proxy.mask}/{proxy.protocol}/{proxy.port}"
+
+
+# --- message 2 ----------------------------------------------------------------------------------
+
+
+def install_as_responder(work: Work) -> bool:
+    """Responder: with our SPI known, derive the keys and put the pair into the data plane."""
+    node, flow = work.quick_mode, _flow(work)
+    node.nonce_r = work.rng.draw("nonce", NONCE_LENGTH)
+    if flow.pfs is not None:
+        node.dh = work.keys.dh_key(flow.pfs)
+    _install(work)
+    return True
+
+
+def send_qm2(work: Work) -> bool:
+    """Responder: the chosen proposal with our SPI, our nonce, the same proxies."""
+    node = work.quick_mode
+    assert node.reply is not None, "chosen with message 1"
+    packets: list[Layer] = [
+        proposal.answer_with_spi(node.reply, node.inbound_spi),
+        NONCE(data=node.nonce_r),
+    ]
+    if node.dh is not None:
+        packets.append(KE(data=node.dh.public))
+    packets += identity.same_ids(node.ids)
+    work.send_quick_mode(state.QM2, _behind_hash(work, packets, node.nonce_i))
+    work.start_retransmission(state.QM2)
+    return True
+
+
+def process_qm2(work: Work) -> bool:
+    """Initiator: the answer must be of our offer and for our proxies; then install."""
+    node, flow, message = work.quick_mode, _flow(work), work.message
+    check_hash(
+        work,
+        oakley.hash_2(
+            _hash_algorithm(work),
+            _skeyid_a(work),
+            node.message_id,
+            node.nonce_i,
+            message.after_first(),
+        ),
+    )
+    node.iv = message.next_iv
+    node.nonce_r = _nonce(work)
+    node.retransmission = None
+    _check_single_answer(work)
+    choice = proposal.choose_transform_set(message.one(PayloadType.SA), flow)
+    node.transform, node.outbound_spi = choice.transform_set, choice.spi
+    node.lifetime_seconds = choice.lifetime_seconds
+    node.lifetime_kilobytes = choice.lifetime_kilobytes
+    returned = tuple(payload.body for payload in message.of_type(PayloadType.ID))
+    if returned and returned != node.ids:
+        raise ProtocolError(
+            "proxy-identity",
+            "the proxies in QM2 are not those of QM1",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    _take_public(work)
+    _install(work)
+    return True
+
+
+def _check_single_answer(work: Work) -> None:
+    proposals = work.message.one(PayloadType.SA).packet.proposals
+    if len(proposals) != 1 or len(proposals[0].transforms) != 1:
+        raise ProtocolError(
+            "proposal-syntax",
+            "QM2 must hold one proposal with one transform",
+            notify=NotifyType.BAD_PROPOSAL_SYNTAX,
+        )
+
+
+def _install(work: Work) -> None:
+    node, sa, flow = work.quick_mode, work.sa, _flow(work)
+    transform = node.transform
+    assert transform is not None
+    g_qm_xy = node.dh.exchange(node.peer_public) if node.dh is not None else b""
+    work.trace("creating-ipsec-sas", seconds=node.lifetime_seconds)
+    work.actions.append(
+        InstallIpsecSa(
+            handle=node.handle,
+            flow=flow.name,
+            local=sa.local,
+            remote=sa.remote,
+            local_proxy=flow.local_proxy,
+            remote_proxy=flow.remote_proxy,
+            transform=transform,
+            inbound=_esp_keys(work, transform, node.inbound_spi, g_qm_xy),
+            outbound=_esp_keys(work, transform, node.outbound_spi, g_qm_xy),
+            lifetime_seconds=node.lifetime_seconds,
+            lifetime_kilobytes=node.lifetime_kilobytes,
+            initiator=node.initiator,
+        )
+    )
+
+
+def _esp_keys(work: Work, transform: TransformSet, spi: bytes, g_qm_xy: bytes) -> EspKeys:
+    """One direction, named by the SPI of its receiver."""
+    node, keys = work.quick_mode, work.sa.keys
+    assert keys is not None
+    cipher, integrity = key_lengths(
+        transform.encryption, transform.key_length, transform.authentication
+    )
+    keymat = oakley.derive_keymat(
+        _hash_algorithm(work),
+        keys.skeyid_d,
+        ProtocolId.ESP,
+        spi,
+        node.nonce_i,
+        node.nonce_r,
+        cipher + integrity,
+        g_qm_xy,
+    )
+    return EspKeys(spi, keymat[:cipher], keymat[cipher:])
+
+
+# --- message 3 ----------------------------------------------------------------------------------
+
+
+def _hash_3(work: Work) -> bytes:
+    node = work.quick_mode
+    return oakley.hash_3(
+        _hash_algorithm(work), _skeyid_a(work), node.message_id, node.nonce_i, node.nonce_r
+    )
+
+
+def send_qm3(work: Work) -> bool:
+    """Initiator: proof of liveness; from here on the pair is used."""
+    work.send_quick_mode(state.QM3, [HASH(data=_hash_3(work))])
+    return True
+
+
+def process_qm3(work: Work) -> bool:
+    """Responder: the initiator has our message 2."""
+    check_hash(work, _hash_3(work))
+    node = work.quick_mode
+    node.iv = work.message.next_iv
+    node.retransmission = None
+    return True

@@ -1,0 +1,256 @@
+"""Running the rows of `state.py`: on a draft, checked, then committed or refused as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from ikelab.errors import ProtocolError, WireError
+from ikelab.isakmp import informational, main_mode, quick_mode, retransmit
+from ikelab.isakmp.context import Context, transition
+from ikelab.isakmp.events import Action, SendDatagram, Trace, Transition
+from ikelab.isakmp.message import Opened, check_rule, open_clear, open_encrypted
+from ikelab.isakmp.sa import IsakmpSa, QuickModeNode
+from ikelab.isakmp.state import (
+    Input,
+    Major,
+    Minor,
+    PayloadRule,
+    QmState,
+    Row,
+    State,
+    main_mode_row,
+    quick_mode_row,
+)
+from ikelab.isakmp.work import Work
+from ikelab.types import Now
+from ikelab.wire.isakmp import Header
+from ikelab.wire.numbers import Flags, ProtocolId
+
+NODE_LINGERS = 60.0  # seconds: a finished quick mode still answers repeats of its last message
+REMEMBERED = 3  # taken datagrams whose answer is kept for repeats
+Datagram = tuple[Header, bytes]
+
+STEPS: dict[str, Callable[[Work], bool]] = {
+    step.__name__: step
+    for step in (
+        main_mode.send_mm1,
+        main_mode.process_mm1,
+        main_mode.send_mm2,
+        main_mode.process_mm2,
+        main_mode.send_mm3,
+        main_mode.process_mm3,
+        main_mode.send_mm4,
+        main_mode.process_mm4,
+        main_mode.send_mm5,
+        main_mode.take_mm5,
+        main_mode.send_mm6,
+        main_mode.take_mm6,
+        main_mode.authenticate,
+        main_mode.phase1_complete,
+        quick_mode.send_qm1,
+        quick_mode.process_qm1,
+        quick_mode.install_as_responder,
+        quick_mode.send_qm2,
+        quick_mode.process_qm2,
+        quick_mode.send_qm3,
+        quick_mode.process_qm3,
+    )
+}
+
+
+def run_main_mode(
+    context: Context, sa: IsakmpSa, given: Input, now: Now, datagram: Datagram | None = None
+) -> list[Action]:
+    """Run the rows that an input sets off, on a draft; commit it or refuse."""
+    work = context.work(now, sa.draft())
+    try:
+        follow: Input | None = given
+        while follow is not None:
+            follow = _main_mode_row(context, work, follow, datagram)
+    except ProtocolError as error:
+        return refuse_main_mode(context, sa, work, error)
+    except WireError as error:
+        return refuse_main_mode(context, sa, work, ProtocolError("malformed", str(error)))
+    return _commit_main_mode(context, sa, work)
+
+
+def _main_mode_row(
+    context: Context, work: Work, given: Input, datagram: Datagram | None
+) -> Input | None:
+    draft = work.sa
+    row = main_mode_row(draft.state, given)
+    if row is None:
+        raise _unexpected(given, draft.state.value)
+    work.row = row
+    from_peer = row.takes is not None
+    if row.takes is not None:
+        assert datagram is not None
+        work.opened = _open(context, draft, draft.iv, row.takes, datagram)
+        work.actions.append(
+            context.taken(draft, work.opened, datagram[1], row.takes.message, draft.state.value)
+        )
+        draft.retransmission = None
+        draft.answered = (*draft.answered, (_digest(datagram[1]), None))[-REMEMBERED:]
+        _move_main_mode(context, work, given, row)
+    goes_on = STEPS[row.step](work) if row.step else True
+    if not from_peer:
+        _move_main_mode(context, work, given, row)
+    return row.then if goes_on else None
+
+
+def _move_main_mode(context: Context, work: Work, given: Input, row: Row) -> None:
+    draft = work.sa
+    assert isinstance(row.new_state, State)
+    work.actions.append(transition(draft, 0, given, draft.state, row.new_state))
+    draft.state, draft.shown = row.new_state, row.shown
+
+
+def _open(
+    context: Context, sa: IsakmpSa, iv: bytes, rule: PayloadRule, datagram: Datagram
+) -> Opened:
+    header, octets = datagram
+    encrypted = bool(header.flags & Flags.ENCRYPTION)
+    if encrypted is not rule.encrypted:
+        check_rule(rule, (), encrypted=encrypted)
+    if encrypted:
+        assert sa.cipher is not None
+        opened = open_encrypted(header, octets, sa.cipher, sa.encryption_key, iv)
+    else:
+        opened = open_clear(header, octets)
+    check_rule(rule, [payload.type for payload in opened.payloads], encrypted=encrypted)
+    return opened
+
+
+def _commit_main_mode(context: Context, sa: IsakmpSa, work: Work) -> list[Action]:
+    draft = work.sa
+    if draft.awaiting_cert and sa.checkpoint is None:
+        draft.checkpoint = sa  # what a refused certificate falls back to
+    if draft.last_sent is not sa.last_sent and draft.answered:
+        draft.answered = (*draft.answered[:-1], (draft.answered[-1][0], draft.last_sent))
+    draft.created = work.now.elapsed if not draft.is_complete else draft.created
+    context.table.sas[sa.handle] = draft
+    return work.actions
+
+
+def refuse_main_mode(
+    context: Context, sa: IsakmpSa, work: Work, error: ProtocolError
+) -> list[Action]:
+    """Nothing of the draft stays. What was noted is told; what would have been sent is not."""
+    actions: list[Action] = [
+        action for action in work.actions if isinstance(action, Trace | Transition)
+    ]
+    moved = work.sa.state is not sa.state or sa.checkpoint is not None
+    base = sa.checkpoint or sa
+    message = work.row.takes.message if work.row and work.row.takes else _last_message(work)
+    if moved:
+        row = main_mode_row(work.sa.state, (Major.INTERNAL, Minor.PROCESS_ERROR))
+        assert row is not None and isinstance(row.new_state, State), work.sa.state
+        given = (Major.INTERNAL, Minor.PROCESS_ERROR)
+        actions.append(transition(work.sa, 0, given, work.sa.state, row.new_state))
+        base = _count_error(context, base, work.now)
+    context.table.sas[sa.handle] = base
+    actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
+    if sa.state is State.IKE_READY and not sa.initiator:
+        actions += context.notify_in_clear(sa, error)
+    if base.errors >= retransmit.ATTEMPTS:
+        actions += context.drop_sa(base, "error budget spent")
+    return actions
+
+
+def _count_error(context: Context, sa: IsakmpSa, now: Now) -> IsakmpSa:
+    """IOS: count, and send our last message again one second later (guide, D2)."""
+    counted = sa.draft()
+    counted.errors += 1
+    if counted.last_sent is not None:
+        counted.retransmission = retransmit.Retransmission(
+            counted.last_sent,
+            "after an error",
+            now.elapsed + retransmit.INTERVAL_AFTER_ERROR,
+            counted.errors,
+        )
+    return counted
+
+
+def run_quick_mode(
+    context: Context,
+    sa: IsakmpSa,
+    node: QuickModeNode,
+    given: Input,
+    now: Now,
+    datagram: Datagram | None = None,
+) -> list[Action]:
+    """Run the row that an input sets off, on a draft of the node; commit it or refuse."""
+    work = context.work(now, sa.draft())
+    work.node = node.draft()
+    draft = work.quick_mode
+    try:
+        row = quick_mode_row(draft.state, given, initiator=draft.initiator)
+        if row is None:
+            raise _unexpected(given, draft.state.value)
+        work.row = row
+        if row.takes is not None:
+            assert datagram is not None
+            work.opened = _open(context, sa, draft.iv, row.takes, datagram)
+            work.actions.append(
+                context.taken(sa, work.opened, datagram[1], row.takes.message, draft.state.value)
+            )
+            draft.answered = (*draft.answered, (_digest(datagram[1]), None))[-REMEMBERED:]
+        STEPS[row.step](work)
+    except ProtocolError as error:
+        return _quick_mode_refused(context, sa, node, work, error)
+    except WireError as error:
+        return _quick_mode_refused(context, sa, node, work, ProtocolError("malformed", str(error)))
+    return _commit_quick_mode(context, node, work, given, row)
+
+
+def _commit_quick_mode(
+    context: Context, node: QuickModeNode, work: Work, given: Input, row: Row
+) -> list[Action]:
+    draft = work.quick_mode
+    assert isinstance(row.new_state, QmState)
+    work.actions.append(transition(work.sa, draft.message_id, given, draft.state, row.new_state))
+    draft.state = row.new_state
+    if draft.last_sent is not node.last_sent and draft.answered:
+        draft.answered = (*draft.answered[:-1], (draft.answered[-1][0], draft.last_sent))
+    if draft.state is QmState.IKE_QM_PHASE2_COMPLETE:
+        draft.purge_at = work.now.elapsed + NODE_LINGERS
+    context.table.nodes[node.handle] = draft
+    return work.actions
+
+
+def _quick_mode_refused(
+    context: Context, sa: IsakmpSa, node: QuickModeNode, work: Work, error: ProtocolError
+) -> list[Action]:
+    message = work.row.takes.message if work.row and work.row.takes else "quick mode"
+    actions: list[Action] = [action for action in work.actions if isinstance(action, Trace)]
+    actions.append(context.refused(sa.remote, sa.conn_id, message, error))
+    if work.opened is not None and error.notify is not None and error.reason != "bad-hash":
+        # The message was authentic: say why it was refused, under the same keys.
+        payload = informational.notify(error.notify, ProtocolId.ESP)
+        actions += context.inform(sa, [payload], work.now)
+    return actions
+
+
+def _unexpected(given: Input, state: str) -> ProtocolError:
+    return ProtocolError("unexpected-message", f"{given[1].value} has no row in state {state}")
+
+
+def _digest(octets: bytes) -> bytes:
+    return sha256(octets).digest()
+
+
+def stored_answer(
+    answered: tuple[tuple[bytes, SendDatagram | None], ...], octets: bytes
+) -> tuple[SendDatagram | None] | None:
+    """The answer to an exact repeat, wrapped; None when these octets were not taken before."""
+    digest = _digest(octets)
+    for taken, answer in answered:
+        if taken == digest:
+            return (answer,)
+    return None
+
+
+def _last_message(work: Work) -> str:
+    """The name of the message that an asynchronous refusal is about."""
+    return "MM6" if work.sa.initiator else "MM5"

@@ -1,0 +1,216 @@
+"""The ISAKMP SA, its quick mode nodes, and how a datagram finds them.
+
+What identifies what: an ISAKMP SA by its cookie pair (message 2 meets an SA that knows only its own
+cookie); a quick mode by cookie pair and message ID. Plain data; the steps change drafts of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ikelab.crypto.cipher import CbcCipher
+from ikelab.crypto.dh import DhKey
+from ikelab.crypto.oakley import SkeyidSet
+from ikelab.isakmp.events import PeerCertAccepted, SendDatagram
+from ikelab.isakmp.policy import Credential, IpsecFlow, IsakmpPolicy, TransformSet
+from ikelab.isakmp.retransmit import Retransmission
+from ikelab.isakmp.state import QmState, State
+from ikelab.types import Endpoint
+from ikelab.wire.payloads import Proposal
+
+NO_COOKIE = bytes(8)
+HALF_OPEN_SECONDS = 60.0  # without progress: five attempts of the initiator at ten seconds
+
+
+@dataclass(slots=True)
+class IsakmpSa:
+    """One phase 1 SA, growing or grown.
+
+    conn_id: 0 until keys exist, as IOS prints. sai_b, id_b: bodies as sent or received: the hashes
+    run over these octets, never over rebuilt ones. iv: of the next phase 1 message; after phase 1
+    its last cipher block, from which every other exchange derives its own. established, expires:
+    seconds of `Now.elapsed`. answered: digest of a datagram that was taken -> the stored reply to
+    it, newest last.
+    """
+
+    handle: int
+    initiator: bool
+    local: Endpoint
+    remote: Endpoint
+    cky_i: bytes
+    cky_r: bytes = NO_COOKIE
+    state: State = State.IKE_READY
+    shown: str = "MM_NO_STATE"
+    conn_id: int = 0
+    created: float = 0.0
+    policy: IsakmpPolicy | None = None
+    cipher: CbcCipher | None = None
+    sai_b: bytes = b""
+    dh: DhKey | None = None
+    g_xi: bytes = b""
+    g_xr: bytes = b""
+    nonce_i: bytes = b""
+    nonce_r: bytes = b""
+    keys: SkeyidSet | None = None
+    encryption_key: bytes = b""
+    iv: bytes = b""
+    requested_authorities: tuple[bytes, ...] = ()
+    credential: Credential | None = None
+    peer_id: tuple[int, bytes] | None = None
+    peer_id_b: bytes = b""
+    peer_proof: bytes = b""
+    peer_cert: PeerCertAccepted | None = None
+    awaiting_cert: bool = False
+    initial_contact: bool = False
+    peer_initial_contact: bool = False
+    profile: str | None = None
+    peer_vendor_ids: tuple[bytes, ...] = ()
+    answer_vendor_id: bool = False
+    nat_seen: bool = False
+    lifetime: int = 0
+    established: float | None = None
+    expires: float | None = None
+    errors: int = 0
+    retransmission: Retransmission | None = None
+    answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
+    last_sent: SendDatagram | None = None
+    checkpoint: IsakmpSa | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Phase 1 is through: quick mode and informational exchanges may run."""
+        return self.state is State.IKE_P1_COMPLETE
+
+    @property
+    def role(self) -> str:
+        """I or R, as IOS prints in brackets."""
+        return "I" if self.initiator else "R"
+
+    def draft(self) -> IsakmpSa:
+        """A copy to work on; the original stays until the work has passed."""
+        return replace(self)
+
+
+@dataclass(slots=True)
+class QuickModeNode:
+    """One quick mode exchange. iv: of its next message. sa_handle: the ISAKMP SA under which."""
+
+    handle: int
+    sa_handle: int
+    initiator: bool
+    message_id: int
+    flow: IpsecFlow | None = None
+    state: QmState = QmState.IKE_QM_READY
+    iv: bytes = b""
+    nonce_i: bytes = b""
+    nonce_r: bytes = b""
+    transform: TransformSet | None = None
+    reply: Proposal | None = None
+    ids: tuple[bytes, ...] = ()
+    inbound_spi: bytes = b""
+    outbound_spi: bytes = b""
+    lifetime_seconds: int = 0
+    lifetime_kilobytes: int = 0
+    dh: DhKey | None = None
+    peer_public: bytes = b""
+    retransmission: Retransmission | None = None
+    answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
+    last_sent: SendDatagram | None = None
+    purge_at: float | None = None
+
+    def draft(self) -> QuickModeNode:
+        """A copy to work on."""
+        return replace(self)
+
+
+@dataclass(frozen=True, slots=True)
+class IpsecPair:
+    """A pair of ESP SAs that is in the data plane, and how long it may stay."""
+
+    sa_handle: int
+    flow: IpsecFlow
+    remote: Endpoint
+    inbound_spi: bytes
+    outbound_spi: bytes
+    transform: TransformSet
+    lifetime_seconds: int
+    lifetime_kilobytes: int
+    established: float
+
+    @property
+    def expires(self) -> float:
+        """Seconds of `Now.elapsed`."""
+        return self.established + self.lifetime_seconds
+
+
+@dataclass(slots=True)
+class SaTable:
+    """All SAs, nodes and installed pairs of one router."""
+
+    sas: dict[int, IsakmpSa] = field(default_factory=dict)
+    nodes: dict[int, QuickModeNode] = field(default_factory=dict)
+    pairs: dict[bytes, IpsecPair] = field(default_factory=dict)  # by inbound SPI
+
+    def find(self, cky_i: bytes, cky_r: bytes) -> IsakmpSa | None:
+        """The SA of a cookie pair."""
+        for sa in self.sas.values():
+            if sa.cky_i == cky_i and sa.cky_r == cky_r:
+                return sa
+        return None
+
+    def find_half_open(self, cky_i: bytes, *, initiator: bool) -> IsakmpSa | None:
+        """The SA that an initiator cookie alone names: ours before message 2 came, or (as
+        responder) the one that the same message 1 made before.
+        """
+        for sa in self.sas.values():
+            if sa.cky_i != cky_i or sa.initiator is not initiator:
+                continue
+            if not initiator or sa.cky_r == NO_COOKIE:
+                return sa
+        return None
+
+    def find_node(self, sa: IsakmpSa, message_id: int) -> QuickModeNode | None:
+        """The quick mode of a message ID under an SA."""
+        for node in self.nodes.values():
+            if node.sa_handle == sa.handle and node.message_id == message_id:
+                return node
+        return None
+
+    def established_with(self, remote: Endpoint) -> IsakmpSa | None:
+        """The newest complete SA with a peer."""
+        complete = [sa for sa in self.sas.values() if sa.is_complete and sa.remote == remote]
+        return max(complete, key=lambda sa: sa.established or 0.0, default=None)
+
+    def negotiating_with(self, remote: Endpoint) -> IsakmpSa | None:
+        """An SA that we are initiating with a peer right now."""
+        for sa in self.sas.values():
+            if sa.initiator and sa.remote == remote and not sa.is_complete:
+                return sa
+        return None
+
+    def nodes_of(self, sa: IsakmpSa) -> Iterator[QuickModeNode]:
+        """The quick modes under an SA."""
+        return (node for node in list(self.nodes.values()) if node.sa_handle == sa.handle)
+
+    def pairs_with(self, remote: Endpoint) -> Iterator[IpsecPair]:
+        """The installed pairs with a peer."""
+        return (pair for pair in list(self.pairs.values()) if pair.remote == remote)
+
+    def deadlines(self) -> list[tuple[float, str]]:
+        """Every moment something is due, in seconds of `Now.elapsed`, and what it is."""
+        found: list[tuple[float, str]] = []
+        for sa in self.sas.values():
+            if sa.retransmission is not None:
+                found.append((sa.retransmission.deadline, f"resend to {sa.remote}"))
+            if sa.expires is not None:
+                found.append((sa.expires, f"ISAKMP SA with {sa.remote} ends"))
+            elif not sa.initiator:
+                found.append((sa.created + HALF_OPEN_SECONDS, f"half-open SA of {sa.remote}"))
+        for node in self.nodes.values():
+            if node.retransmission is not None:
+                found.append((node.retransmission.deadline, "resend quick mode"))
+            if node.purge_at is not None:
+                found.append((node.purge_at, "purge node"))
+        found += [(pair.expires, "IPsec SA ends") for pair in self.pairs.values()]
+        return found

@@ -1,0 +1,348 @@
+"""Two engines and the wire between them: a test moves one datagram at a time, or lets them run.
+
+The surroundings are the smallest that answer: SPIs count up, every install works, a certificate is
+its own public key. Time moves only when the test says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ikelab.crypto.dh import ExponentKey
+from ikelab.isakmp.engine import IsakmpEngine
+from ikelab.isakmp.events import (
+    Action,
+    AllocateSpi,
+    CheckPeerCert,
+    DatagramReceived,
+    DeleteIpsecSa,
+    Event,
+    InstallIpsecSa,
+    IpsecInstallDone,
+    KeyMaterial,
+    PeerCertAccepted,
+    PeerCertRefused,
+    Refused,
+    SaRequested,
+    SendDatagram,
+    SpiAllocated,
+    TimerFired,
+    Transition,
+)
+from ikelab.isakmp.policy import (
+    Credential,
+    IpsecFlow,
+    IsakmpConfig,
+    IsakmpPolicy,
+    Keyring,
+    PreSharedKey,
+    ProxyIdentity,
+    TransformSet,
+)
+from ikelab.types import Endpoint, Now
+from ikelab.wire.numbers import (
+    AuthAlgorithm,
+    AuthMethod,
+    EncapsulationMode,
+    EncryptionAlgorithm,
+    EspTransform,
+    Group,
+    HashAlgorithm,
+)
+
+T = TypeVar("T")
+I_END, R_END = Endpoint("192.0.2.1", 500), Endpoint("192.0.2.2", 500)
+RA_SUBCA = b"\x30\x13DER name of ra-subca"
+ROOT_CA = b"\x30\x12DER name of root-ca"
+MODERN = IsakmpPolicy(
+    10,
+    EncryptionAlgorithm.AES_CBC,
+    256,
+    HashAlgorithm.SHA2_256,
+    AuthMethod.RSA_SIG,
+    Group.MODP_2048,
+)
+PSK = IsakmpPolicy(
+    20,
+    EncryptionAlgorithm.AES_CBC,
+    256,
+    HashAlgorithm.SHA2_256,
+    AuthMethod.PRE_SHARED_KEY,
+    Group.MODP_2048,
+)
+AES_SHA256 = TransformSet(
+    "AES256_SHA256",
+    EspTransform.ESP_AES,
+    256,
+    AuthAlgorithm.HMAC_SHA2_256,
+    EncapsulationMode.TRANSPORT,
+)
+
+
+@cache
+def rsa_key(name: str) -> RSAPrivateKey:
+    """One key pair a name, the same for a whole test run."""
+    return generate_private_key(65537, 2048)
+
+
+def public_key_info(name: str) -> bytes:
+    """SubjectPublicKeyInfo of a named key."""
+    return rsa_key(name).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+class SeededRng:
+    """Octets that depend on the seed, the label and how often it was drawn; pins win."""
+
+    def __init__(self, seed: str, pins: dict[str, bytes] | None = None) -> None:
+        self._seed, self._count, self._pins = seed, 0, pins or {}
+
+    def draw(self, label: str, length: int) -> bytes:
+        if label in self._pins:
+            return self._pins[label][:length]
+        self._count += 1
+        told = f"{self._seed}/{label}/{self._count}".encode()
+        return hashlib.shake_256(told).digest(length)
+
+
+class PoolKeys:
+    """Diffie-Hellman keys from seeded exponents, RSA keys by label."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng = SeededRng(seed)
+
+    def dh_key(self, group: Group) -> ExponentKey:
+        return ExponentKey(group, int.from_bytes(self._rng.draw("dh", 32), "big"))
+
+    def signing_key(self, label: str) -> RSAPrivateKey:
+        return rsa_key(label)
+
+
+def credential(name: str, authorities: tuple[bytes, ...] = (RA_SUBCA, ROOT_CA)) -> Credential:
+    """A router's credential; its "certificate" is the public key itself."""
+    return Credential(
+        trustpoint="ra",
+        certificate=public_key_info(name),
+        chain=(b"sub-CA certificate",),
+        authorities=authorities,
+        subject=b"\x30\x00" + name.encode(),
+        fqdns=(f"{name}.cisco.example",),
+        addresses=(),
+        key_label=name,
+    )
+
+
+def gre_flow(local: Endpoint, remote: Endpoint, **changes: object) -> IpsecFlow:
+    """Tunnel1's traffic: GRE between the two ends."""
+    values: dict[str, object] = {
+        "name": "Tunnel1",
+        "local": local,
+        "remote": remote,
+        "local_proxy": ProxyIdentity(local.address, protocol=47),
+        "remote_proxy": ProxyIdentity(remote.address, protocol=47),
+        "transform_sets": (AES_SHA256,),
+    }
+    return IpsecFlow(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def config(name: str, local: Endpoint, remote: Endpoint, **changes: object) -> IsakmpConfig:
+    """A router that can do both RSA signatures and pre-shared keys with one peer."""
+    values: dict[str, object] = {
+        "hostname": name,
+        "policies": (MODERN, PSK),
+        "flows": (gre_flow(local, remote),),
+        "keyrings": (
+            Keyring("default", (PreSharedKey(remote.address, "255.255.255.255", "sesame"),)),
+        ),
+        "credentials": (credential(name),),
+        "trusted_authorities": (("ra", RA_SUBCA),),
+    }
+    return IsakmpConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Side:
+    """One engine with its surroundings, and everything it ever did."""
+
+    name: str
+    end: Endpoint
+    engine: IsakmpEngine
+    spis: int = 0x1000
+    log: list[Action] = field(default_factory=list)
+    outbox: list[SendDatagram] = field(default_factory=list)
+    refuse_cert: tuple[str, str] | None = None
+    hold: set[type[Action]] = field(default_factory=set)
+    held: list[Action] = field(default_factory=list)
+
+    def of(self, kind: type[T]) -> list[T]:
+        """All actions of one type so far."""
+        return [action for action in self.log if isinstance(action, kind)]
+
+    @property
+    def moves(self) -> list[str]:
+        """`OLD -> NEW` of every transition so far."""
+        return [f"{t.old_state} -> {t.new_state}" for t in self.of(Transition)]
+
+    @property
+    def states(self) -> list[str]:
+        """States of all ISAKMP SAs that exist now."""
+        return [sa.state.value for sa in self.engine.table.sas.values()]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Reasons of everything refused so far."""
+        return [refused.reason for refused in self.of(Refused)]
+
+
+class Pair:
+    """Initiator and responder with a wire that the test operates."""
+
+    def __init__(
+        self,
+        initiator: IsakmpConfig | None = None,
+        responder: IsakmpConfig | None = None,
+        *,
+        seed: str = "seed",
+    ) -> None:
+        self.elapsed = 0.0
+        first = initiator or config("spoke1", I_END, R_END)
+        second = responder or config("hub", R_END, I_END)
+        self.i = self._side(first, I_END, seed + "/i")
+        self.r = self._side(second, R_END, seed + "/r")
+
+    @staticmethod
+    def _side(given: IsakmpConfig, end: Endpoint, seed: str) -> Side:
+        engine = IsakmpEngine(given, SeededRng(seed), PoolKeys(seed))
+        return Side(given.hostname, end, engine, 0x1000 if end == I_END else 0x2000)
+
+    @property
+    def now(self) -> Now:
+        """The moment, for both sides alike."""
+        return Now(self.elapsed, datetime(2026, 1, 1, tzinfo=UTC), True)
+
+    def other(self, side: Side) -> Side:
+        """The side across the wire."""
+        return self.r if side is self.i else self.i
+
+    def give(self, side: Side, *events: Event) -> list[Action]:
+        """Feed events to one side; its surroundings answer what they can."""
+        done: list[Action] = []
+        queue = list(events)
+        while queue:
+            for action in side.engine.handle(queue.pop(0), self.now):
+                side.log.append(action)
+                done.append(action)
+                if type(action) in side.hold:
+                    side.held.append(action)
+                    continue
+                queue += self._surroundings(side, action)
+        return done
+
+    def _surroundings(self, side: Side, action: Action) -> Iterable[Event]:
+        match action:
+            case SendDatagram():
+                side.outbox.append(action)
+            case AllocateSpi(handle):
+                side.spis += 1
+                yield SpiAllocated(handle, side.spis.to_bytes(4, "big"))
+            case InstallIpsecSa():
+                yield IpsecInstallDone(action.handle)
+            case CheckPeerCert(handle, _, certificates):
+                yield self.verdict(side, handle, certificates[0])
+            case _:
+                pass
+
+    def verdict(
+        self, side: Side, handle: int, certificate: bytes
+    ) -> PeerCertAccepted | PeerCertRefused:
+        """What the PKI says of a peer's certificate."""
+        if side.refuse_cert is not None:
+            return PeerCertRefused(handle, *side.refuse_cert)
+        known = {public_key_info(name): name for name in ("spoke1", "hub", "impostor")}
+        if certificate not in known:
+            return PeerCertRefused(handle, "untrusted-issuer", "nobody issued this")
+        name = known[certificate]
+        return PeerCertAccepted(
+            handle,
+            "ra",
+            certificate,
+            b"\x30\x00" + name.encode(),
+            (f"{name}.cisco.example",),
+            (),
+            7,
+        )
+
+    def request(self, side: Side | None = None) -> list[Action]:
+        """The data plane of one side wants its first flow protected."""
+        side = side or self.i
+        return self.give(side, SaRequested(side.engine.config.flows[0]))
+
+    def deliver(
+        self, side: Side, change: Callable[[bytes], bytes] = lambda octets: octets
+    ) -> list[Action]:
+        """Carry the oldest datagram of one side to the other, perhaps changed on the way."""
+        sent = side.outbox.pop(0)
+        return self.hand_over(side, change(sent.octets))
+
+    def hand_over(self, side: Side, octets: bytes) -> list[Action]:
+        """Give octets to the other side as if `side` had sent them."""
+        target = self.other(side)
+        return self.give(target, DatagramReceived(target.end, side.end, octets))
+
+    def run(self, limit: int = 50) -> None:
+        """Carry datagrams both ways until nobody has any."""
+        for _ in range(limit):
+            for side in (self.i, self.r):
+                if side.outbox:
+                    self.deliver(side)
+                    break
+            else:
+                return
+        raise AssertionError("the dialogue does not end")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on both sides, timer by timer."""
+        until = self.elapsed + seconds
+        while True:
+            due = [
+                (timer.deadline, index, side)
+                for index, side in enumerate((self.i, self.r))
+                if (timer := side.engine.next_timer()) is not None and timer.deadline <= until
+            ]
+            if not due:
+                break
+            deadline, _, side = min(due)
+            self.elapsed = max(self.elapsed, deadline)
+            self.give(side, TimerFired())
+        self.elapsed = until
+
+    def establish(self) -> None:
+        """Main mode and quick mode, undisturbed."""
+        self.request()
+        self.run()
+
+
+def esp_keys(side: Side) -> list[tuple[bytes, bytes, bytes]]:
+    """(SPI, cipher key, integrity key) of all installed directions, sorted."""
+    found = []
+    for install in side.of(InstallIpsecSa):
+        for keys in (install.inbound, install.outbound):
+            found.append((keys.spi, keys.encryption_key, keys.authentication_key))
+    return sorted(found)
+
+
+def key_material(side: Side) -> list[tuple[bytes, tuple[tuple[str, bytes], ...]]]:
+    """Phase 1 secrets a side derived."""
+    return [(keys.encryption_key, keys.others) for keys in side.of(KeyMaterial)]
+
+
+def deleted(side: Side) -> list[str]:
+    """Reasons of all pairs that were taken out."""
+    return [action.reason for action in side.of(DeleteIpsecSa)]
