@@ -1,0 +1,120 @@
+"""Rows of the command table that the node carries out: show, clear, ping, `crypto pki ...`.
+
+Each becomes a `Command` whose name is the row's fixed keywords. A few belong to the console itself
+(configure terminal, debug, exit): `session.py` takes them.
+"""
+
+from __future__ import annotations
+
+from ikelab.ios.row import Mode, exec_row
+
+CONFIG = (Mode.CONFIG,)
+"""IOS has these in configuration mode too; a file cannot hold them, for they are deeds."""
+
+SHOW_ROWS = (
+    exec_row("show clock", "Show running system information | Display the system clock"),
+    exec_row("show version", "System hardware and software status"),
+    exec_row("show running-config", "Current operating configuration"),
+    exec_row("show debugging", "State of each debugging option"),
+    exec_row(
+        "show ip interface brief",
+        "IP information | IP interface status and configuration"
+        " | Brief summary of IP status and configuration",
+    ),
+    exec_row(
+        "show crypto isakmp sa [detail:detail]",
+        "Encryption module | Show ISAKMP | Show ISAKMP Security Associations"
+        " | Show ISAKMP SA detail",
+    ),
+    exec_row("show crypto isakmp policy", "Show ISAKMP protection suite policy"),
+    exec_row("show crypto isakmp drops", "Datagrams refused, counted by reason"),
+    exec_row("show crypto ipsec sa", "Show IPSEC policy | IPSEC SA table"),
+    exec_row("show crypto session", "Show crypto sessions (tunnels)"),
+    exec_row(
+        "show crypto pki certificates [LABEL:trustpoint]",
+        "Show PKI | Show certificates | Trustpoint name",
+    ),
+    exec_row("show crypto pki crls", "Show Certificate Revocation Lists"),
+    exec_row("show crypto pki server [LABEL:server]", "Show Certificate Server | CS Name"),
+    exec_row(
+        "show crypto pki trustpoints [LABEL:trustpoint]", "Show trustpoints | Trustpoint name"
+    ),
+    exec_row(
+        "show crypto key mypubkey rsa [LABEL:label]",
+        "Show long term public keys | Show public keys associated with this router"
+        " | Show RSA public keys | Key name",
+    ),
+)
+
+PKI_EXEC_ROWS = (
+    exec_row(
+        "crypto pki authenticate LABEL:trustpoint",
+        "Encryption related commands. | Public Key components | Get the CA certificate"
+        " | CA Server Name",
+        also=CONFIG,
+    ),
+    exec_row(
+        "crypto pki enroll LABEL:trustpoint",
+        "Request a certificate from a CA | CA Server Name",
+        also=CONFIG,
+    ),
+    exec_row(
+        "crypto pki crl request LABEL:trustpoint",
+        "Actions on certificate revocation lists | Request a CRL immediately | CA Server Name",
+        also=CONFIG,
+    ),
+    exec_row(
+        "crypto pki server LABEL:server grant <1-999>:request",
+        "Certificate Server | Certificate Server Name | Grant enrollment requests | Request ID",
+    ),
+    exec_row("crypto pki server LABEL:server grant all:request", "all pending requests"),
+    exec_row(
+        "crypto pki server LABEL:server reject <1-999>:request",
+        "Reject enrollment requests | Request ID",
+    ),
+    exec_row("crypto pki server LABEL:server reject all:request", "all pending requests"),
+    exec_row(
+        "crypto pki server LABEL:server revoke SERIAL:serial",
+        "Revoke certificate | Serial Number in Hexadecimal.",
+    ),
+    exec_row("crypto pki server LABEL:server info requests", "Display info | Enrollment Requests"),
+)
+
+NODE_ROWS = (
+    exec_row(
+        "clear crypto isakmp", "Reset functions | Encryption module | Flush the ISAKMP database"
+    ),
+    exec_row("clear crypto sa", "Clear all crypto SAs"),
+    exec_row(
+        "clear crypto sa peer A.B.C.D:peer", "Clear all SAs for a given crypto peer | IP address"
+    ),
+    exec_row(
+        "ping A.B.C.D:target {[source A.B.C.D:source] [source IFNAME:source]"
+        " [repeat <1-2147483647>:repeat] [size <36-18024>:size]}",
+        "Send echo messages | Ping destination address"
+        " | specify source address | source address | specify source address | source interface"
+        " | specify repeat count | Repeat count | specify datagram size | Datagram size",
+    ),
+)
+
+CONSOLE_ROWS = (
+    exec_row("configure terminal", "Enter configuration mode | Configure from the terminal"),
+    exec_row(
+        "debug crypto isakmp",
+        "Debugging functions | Cryptographic subsystem | ISAKMP Key Management",
+    ),
+    exec_row(
+        "undebug crypto isakmp",
+        "Disable debugging functions | Cryptographic subsystem | ISAKMP Key Management",
+    ),
+    exec_row("undebug all", "Disable all debugging"),
+    exec_row(
+        "no debug crypto isakmp",
+        "Disable debugging informations | Debugging functions | Cryptographic subsystem"
+        " | ISAKMP Key Management",
+    ),
+    exec_row("no debug all", "Disable all debugging"),
+    exec_row("exit", "Exit from the EXEC"),
+)
+
+EXEC_ROWS = (*SHOW_ROWS, *PKI_EXEC_ROWS, *NODE_ROWS, *CONSOLE_ROWS)

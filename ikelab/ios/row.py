@@ -1,0 +1,218 @@
+"""What a row of the command table is, and how rows over one part of the configuration are made.
+
+A row is a grammar with help, the modes it belongs to, and either a command for the node (exec) or
+an edit of the configuration with its `no` form and its reading back for the running-config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from ikelab.ios.arguments import Arguments, Value
+from ikelab.ios.config import RunningConfig
+from ikelab.ios.grammar import Grammar, compile_grammar, negated
+from ikelab.ios.vocabulary import KINDS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    S = TypeVar("S", bound=DataclassInstance)
+else:
+    S = TypeVar("S")
+
+
+class Mode(Enum):
+    """Where a console stands. The value is what the prompt shows in brackets."""
+
+    EXEC = ""
+    CONFIG = "config"
+    CONFIG_IF = "config-if"
+    CA_TRUSTPOINT = "ca-trustpoint"
+    CS_SERVER = "cs-server"
+    CONFIG_ISAKMP = "config-isakmp"
+    CONF_ISA_PROF = "conf-isa-prof"
+    CONF_KEYRING = "conf-keyring"
+    CFG_CRYPTO_TRANS = "cfg-crypto-trans"
+    IPSEC_PROFILE = "ipsec-profile"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One line of the running-config: the row with these arguments, or its `no` form."""
+
+    arguments: Arguments
+    negative: bool = False
+
+
+Edit = Callable[[RunningConfig, str, Arguments], RunningConfig]
+"""(configuration, key of the section one stands in, arguments) to the new configuration."""
+Read = Callable[[RunningConfig, str], Iterable[Shown]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command.
+
+    edit: None for a row that the node carries out or the console itself. undo: its `no` form, None
+    where IOS has none. enters: the mode after it, at the section that `key` names. notice: what
+    the console says when the section is new. once: what it makes is kept by the node, not shown by
+    IOS's running-config, though a file needs it. spelled: how the running-config writes the first
+    words where that differs.
+    """
+
+    modes: tuple[Mode, ...]
+    grammar: Grammar
+    edit: Edit | None = None
+    undo: Edit | None = None
+    undo_grammar: Grammar | None = None
+    read: Read | None = None
+    enters: Mode | None = None
+    key: Callable[[Arguments], str] | None = None
+    notice: str = ""
+    once: bool = False
+    spelled: tuple[str, str] = ("", "")
+
+    def line(self, shown: Shown) -> str:
+        """One line of the running-config."""
+        if shown.negative:
+            return f"no {self.grammar.lead}"
+        text = self.grammar.render(shown.arguments)
+        typed, spelled = self.spelled
+        return spelled + text.removeprefix(typed) if typed else text
+
+
+def words_of(help_text: str) -> list[str]:
+    """`"Set policy | Priority"` as one help text a word."""
+    return [part.strip() for part in help_text.split("|")] if help_text else []
+
+
+def exec_row(grammar: str, help_text: str, *, also: tuple[Mode, ...] = ()) -> Row:
+    """A command for the node, in exec mode and those of `also`."""
+    return Row((Mode.EXEC, *also), compile_grammar(grammar, words_of(help_text), KINDS))
+
+
+def bind(**values: Value | None) -> Arguments:
+    """Arguments of the values that are not None."""
+    return Arguments({name: value for name, value in values.items() if value is not None})
+
+
+def shown(**values: Value | None) -> Shown:
+    """A line of the running-config with these arguments; None: left out."""
+    return Shown(bind(**values))
+
+
+@dataclass(frozen=True, slots=True)
+class Section(Generic[S]):
+    """The rows of one mode: they edit one part of the configuration, found by its key."""
+
+    mode: Mode
+    get: Callable[[RunningConfig, str], S]
+    put: Callable[[RunningConfig, str, S], RunningConfig]
+
+    def row(
+        self,
+        grammar: str,
+        help_text: str,
+        edit: Callable[[S, Arguments], S],
+        undo: Callable[[S, Arguments], S] | None,
+        read: Callable[[S], Iterable[Shown]],
+        *,
+        no: str = "",
+        spelled: tuple[str, str] = ("", ""),
+        once: bool = False,
+    ) -> Row:
+        """A row whose edits take and give the section. no: another grammar for the `no` form."""
+        compiled = compile_grammar(grammar, words_of(help_text), KINDS)
+        undone = compile_grammar(no, [], KINDS) if no else negated(compiled)
+        return Row(
+            (self.mode,),
+            compiled,
+            edit=self._lift(edit),
+            undo=self._lift(undo) if undo is not None else None,
+            undo_grammar=undone if undo is not None else None,
+            read=lambda config, key: read(self.get(config, key)),
+            spelled=spelled,
+            once=once,
+        )
+
+    def attribute(
+        self, grammar: str, help_text: str, name: str, *, spelled: tuple[str, str] = ("", "")
+    ) -> Row:
+        """A row over one attribute, which its grammar binds under the attribute's own name."""
+
+        def write(section: S, arguments: Arguments) -> S:
+            return with_attribute(section, name, arguments[name])
+
+        def read(section: S) -> Iterable[Shown]:
+            value = getattr(section, name)
+            return [] if value == default_of(section, name) else [shown(**{name: value})]
+
+        return self.row(grammar, help_text, write, self._reset(name), read, spelled=spelled)
+
+    def flag(self, grammar: str, help_text: str, name: str, *, no_shown: bool = False) -> Row:
+        """A row without arguments over a truth value. no_shown: `no ...` is printed when False."""
+
+        def read(section: S) -> Iterable[Shown]:
+            if getattr(section, name):
+                return [shown()]
+            return [Shown(Arguments(), negative=True)] if no_shown else []
+
+        def write(section: S, arguments: Arguments) -> S:
+            return with_attribute(section, name, True)
+
+        def clear(section: S, arguments: Arguments) -> S:
+            return with_attribute(section, name, False)
+
+        return self.row(grammar, help_text, write, clear, read)
+
+    def _reset(self, name: str) -> Callable[[S, Arguments], S]:
+        return lambda section, _: with_attribute(section, name, default_of(section, name))
+
+    def _lift(self, edit: Callable[[S, Arguments], S]) -> Edit:
+        def whole(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
+            return self.put(config, key, edit(self.get(config, key), arguments))
+
+        return whole
+
+
+def with_attribute(section: S, name: str, value: object) -> S:
+    """The section with one attribute, named by a string, changed."""
+    return replace(section, **{name: value})
+
+
+def default_of(section: object, name: str) -> Value | None:
+    """What a dataclass field holds when nothing is configured."""
+    found = next(f for f in fields(cast("DataclassInstance", section)) if f.name == name)
+    if found.default is MISSING:
+        raise TypeError(f"{type(section).__name__}.{name} has no default")
+    return cast("Value | None", found.default)
+
+
+def enter_row(
+    grammar: str,
+    help_text: str,
+    enters: Mode,
+    edit: Edit,
+    undo: Edit,
+    read: Callable[[RunningConfig], Iterable[Shown]],
+    key: Callable[[Arguments], str],
+    *,
+    no: str = "",
+    notice: str = "",
+) -> Row:
+    """A global row that makes a section where it is new, and enters it."""
+    compiled = compile_grammar(grammar, words_of(help_text), KINDS)
+    return Row(
+        (Mode.CONFIG,),
+        compiled,
+        edit=edit,
+        undo=undo,
+        undo_grammar=compile_grammar(no, [], KINDS) if no else compiled,
+        read=lambda config, _: read(config),
+        enters=enters,
+        key=key,
+        notice=notice,
+    )

@@ -1,0 +1,156 @@
+"""From a node's configuration to what its IKE engine is told: the tunnels that want protection.
+
+A Tunnel interface with `tunnel protection` becomes one flow: GRE (protocol 47) from end to end,
+host to host, in the transform sets of its IPsec profile. Every fault is found before any is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ikelab.errors import ConfigError
+from ikelab.ios.config import (
+    InterfaceConfig,
+    LabMode,
+    RunningConfig,
+    TunnelConfig,
+    interface_order,
+)
+from ikelab.ios.strength import weaknesses
+from ikelab.isakmp.policy import (
+    Credential,
+    IpsecFlow,
+    IpsecProfile,
+    IsakmpConfig,
+    IsakmpPolicy,
+    ProxyIdentity,
+)
+from ikelab.types import Endpoint
+from ikelab.wire.numbers import AuthMethod, IpProtocol
+
+IKE_PORT = 500
+
+DEFAULT_POLICY = IsakmpPolicy(priority=65535)
+"""IOS's default protection suite, offered after all others: DES, SHA, RSA signatures, group 1."""
+
+
+def to_isakmp_config(
+    config: RunningConfig,
+    credentials: Sequence[Credential] = (),
+    authorities: Sequence[tuple[str, bytes]] = (),
+    *,
+    mode: LabMode = "modern",
+) -> IsakmpConfig:
+    """What the engine is told. credentials, authorities: of the trustpoints enrolled so far.
+
+    In legacy mode IOS's default policy comes last, where there is a certificate to sign with.
+    Raises ConfigError naming every fault of the configuration.
+    """
+    faults = list(find_faults(config, mode=mode))
+    if faults:
+        raise ConfigError(f"{config.hostname}: " + "; ".join(faults))
+    policies = [config.policies[priority] for priority in sorted(config.policies)]
+    if mode == "legacy" and credentials:
+        policies.append(DEFAULT_POLICY)
+    return IsakmpConfig(
+        hostname=config.fqdn,
+        policies=tuple(policies),
+        flows=tuple(_flow(config, interface) for interface in protected_tunnels(config)),
+        profiles=tuple(config.profiles.values()),
+        keyrings=tuple(config.keyrings.values()),
+        identity=config.identity,
+        credentials=tuple(credentials),
+        trusted_authorities=tuple(authorities),
+    )
+
+
+def protected_tunnels(config: RunningConfig) -> Iterator[InterfaceConfig]:
+    """The Tunnel interfaces with `tunnel protection` that are not shut down, in their order."""
+    for name in sorted(config.interfaces, key=interface_order):
+        interface = config.interfaces[name]
+        if interface.tunnel and interface.tunnel.protection and not interface.shutdown:
+            yield interface
+
+
+def source_address(config: RunningConfig, tunnel: TunnelConfig) -> str | None:
+    """The outer local address of a tunnel: given, or that of the interface it names."""
+    if tunnel.source is None or "." in tunnel.source:
+        return tunnel.source
+    interface = config.interfaces.get(tunnel.source)
+    return interface.address if interface else None
+
+
+def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[str]:
+    """Sentences on everything that does not fit together, and what would mend it."""
+    if mode == "modern":
+        yield from (error.reason for _, error in weaknesses(config))
+    yield from _profile_faults(config)
+    for profile in config.ipsec_profiles.values():
+        yield from _ipsec_profile_faults(config, profile)
+    ends: dict[tuple[str, str], str] = {}
+    for interface in protected_tunnels(config):
+        yield from _tunnel_faults(config, interface, ends)
+
+
+def _profile_faults(config: RunningConfig) -> Iterator[str]:
+    for profile in config.profiles.values():
+        where = f"crypto isakmp profile {profile.name}"
+        if profile.keyring and profile.keyring not in config.keyrings:
+            yield f"{where} names the keyring {profile.keyring}, which does not exist"
+    for policy in config.policies.values():
+        if policy.authentication is AuthMethod.PRE_SHARED_KEY and not config.keyrings:
+            yield (
+                f"crypto isakmp policy {policy.priority} wants a pre-shared key, and there is none:"
+                " give `crypto isakmp key` or a `crypto keyring`"
+            )
+
+
+def _ipsec_profile_faults(config: RunningConfig, profile: IpsecProfile) -> Iterator[str]:
+    where = f"crypto ipsec profile {profile.name}"
+    for name in profile.transform_sets:
+        if name not in config.transform_sets:
+            yield f"{where} names the transform-set {name}, which does not exist"
+    if profile.isakmp_profile and profile.isakmp_profile not in config.profiles:
+        yield f"{where} names the isakmp-profile {profile.isakmp_profile}, which does not exist"
+
+
+def _tunnel_faults(
+    config: RunningConfig, interface: InterfaceConfig, ends: dict[tuple[str, str], str]
+) -> Iterator[str]:
+    """Faults of one tunnel. ends: source and destination of those before it."""
+    where, tunnel = f"interface {interface.name}", interface.tunnel
+    if tunnel is None or tunnel.protection is None:
+        return
+    profile = config.ipsec_profiles.get(tunnel.protection)
+    if profile is None:
+        yield f"{where} names the ipsec profile {tunnel.protection}, which does not exist"
+    elif not profile.transform_sets:
+        yield f"crypto ipsec profile {profile.name} has no `set transform-set`"
+    if not config.policies:
+        yield f"{where} is protected, but there is no `crypto isakmp policy`"
+    source = source_address(config, tunnel)
+    if tunnel.source is None or tunnel.destination is None:
+        yield f"{where} wants both `tunnel source` and `tunnel destination`"
+    elif source is None:
+        yield f"{where} has `tunnel source {tunnel.source}`, which has no address"
+    elif (other := ends.setdefault((source, tunnel.destination), interface.name)) != interface.name:
+        yield f"{where} has the same two ends as {other}: IPsec cannot tell them apart"
+
+
+def _flow(config: RunningConfig, interface: InterfaceConfig) -> IpsecFlow:
+    """The flow of a tunnel without faults."""
+    tunnel = interface.tunnel or TunnelConfig()
+    local, remote = source_address(config, tunnel) or "", tunnel.destination or ""
+    profile = config.ipsec_profiles[tunnel.protection or ""]
+    return IpsecFlow(
+        name=interface.name,
+        local=Endpoint(local, IKE_PORT),
+        remote=Endpoint(remote, IKE_PORT),
+        local_proxy=ProxyIdentity(local, protocol=IpProtocol.GRE),
+        remote_proxy=ProxyIdentity(remote, protocol=IpProtocol.GRE),
+        transform_sets=tuple(config.transform_sets[name] for name in profile.transform_sets),
+        lifetime_seconds=profile.lifetime_seconds,
+        lifetime_kilobytes=profile.lifetime_kilobytes,
+        pfs=profile.pfs,
+        isakmp_profile=profile.isakmp_profile,
+    )
