@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from ipaddress import IPv4Address
 
 from ikelab.errors import WireError
@@ -16,11 +17,16 @@ from ikelab.errors import WireError
 LINKTYPE_ETHERNET = 1
 SNAPLEN = 65535
 
-_SECTION_HEADER = 0x0A0D0D0A
-_INTERFACE = 1
-_NAME_RESOLUTION = 4
-_INTERFACE_STATISTICS = 5
-_PACKET = 6
+
+class BlockType(IntEnum):
+    """The blocks written and read here."""
+
+    SECTION_HEADER = 0x0A0D0D0A
+    INTERFACE_DESCRIPTION = 1
+    NAME_RESOLUTION = 4
+    INTERFACE_STATISTICS = 5
+    ENHANCED_PACKET = 6
+
 
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _LENGTH_UNKNOWN = -1
@@ -81,7 +87,7 @@ def build_section_header(*, comment: str = "", application: str = "") -> bytes:
     """The block that opens a file."""
     options = _text(_OPT_COMMENT, comment) + _text(_SHB_USERAPPL, application)
     body = struct.pack("<IHHq", _BYTE_ORDER_MAGIC, 1, 0, _LENGTH_UNKNOWN)
-    return _block(_SECTION_HEADER, body, options)
+    return _block(BlockType.SECTION_HEADER, body, options)
 
 
 def build_interface(interface: Interface) -> bytes:
@@ -92,7 +98,7 @@ def build_interface(interface: Interface) -> bytes:
         + _option(_IF_TSRESOL, bytes((_TSRESOL_NANOSECONDS,)))
     )
     body = struct.pack("<HHI", interface.link_type, 0, interface.snaplen)
-    return _block(_INTERFACE, body, options)
+    return _block(BlockType.INTERFACE_DESCRIPTION, body, options)
 
 
 def build_names(names: Sequence[tuple[str, str]]) -> bytes:
@@ -101,7 +107,7 @@ def build_names(names: Sequence[tuple[str, str]]) -> bytes:
         _option(_RECORD_IPV4, IPv4Address(address).packed + name.encode() + b"\0")
         for address, name in names
     )
-    return _block(_NAME_RESOLUTION, records + struct.pack("<HH", 0, 0)) if records else b""
+    return _block(BlockType.NAME_RESOLUTION, records + struct.pack("<HH", 0, 0)) if records else b""
 
 
 def build_frame(frame: Frame) -> bytes:
@@ -116,7 +122,7 @@ def build_frame(frame: Frame) -> bytes:
         length,
     )
     options = b"".join(_text(_OPT_COMMENT, comment) for comment in frame.comments)
-    return _block(_PACKET, body + _padded(frame.octets), options)
+    return _block(BlockType.ENHANCED_PACKET, body + _padded(frame.octets), options)
 
 
 def build_statistics(interface: int, timestamp: int, *, received: int, dropped: int) -> bytes:
@@ -124,7 +130,9 @@ def build_statistics(interface: int, timestamp: int, *, received: int, dropped: 
     body = struct.pack("<III", interface, timestamp >> 32, timestamp & 0xFFFFFFFF)
     options = _option(_ISB_IFRECV, struct.pack("<Q", received))
     return _block(
-        _INTERFACE_STATISTICS, body, options + _option(_ISB_IFDROP, struct.pack("<Q", dropped))
+        BlockType.INTERFACE_STATISTICS,
+        body,
+        options + _option(_ISB_IFDROP, struct.pack("<Q", dropped)),
     )
 
 
@@ -186,7 +194,7 @@ def parse(octets: bytes, *, torn: bool = False) -> Section:
     for kind, body, offset in _blocks(octets, torn):
         try:
             _collect(collected, kind, body)
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
+        except (struct.error, ValueError) as error:
             raise WireError(f"block type {kind}: {error}", offset=offset, field="block") from error
     return Section(
         collected.comment,
@@ -199,7 +207,7 @@ def parse(octets: bytes, *, torn: bool = False) -> Section:
 
 def _blocks(octets: bytes, torn: bool) -> Iterator[tuple[int, bytes, int]]:
     """(type, body, offset) of each block."""
-    if octets[:4] != struct.pack("<I", _SECTION_HEADER):
+    if octets[:4] != struct.pack("<I", BlockType.SECTION_HEADER):
         raise WireError("the file does not start with a section header", field="block type")
     offset = 0
     while offset < len(octets):
@@ -226,13 +234,13 @@ def _blocks(octets: bytes, torn: bool) -> Iterator[tuple[int, bytes, int]]:
 def _collect(collected: _Collected, kind: int, body: bytes) -> None:
     """Take over what one block says."""
     match kind:
-        case 0x0A0D0D0A:
+        case BlockType.SECTION_HEADER:
             if struct.unpack_from("<I", body)[0] != _BYTE_ORDER_MAGIC:
                 raise WireError("a section of the other byte order", field="byte-order magic")
             options = dict(_options(body[16:]))
             collected.comment = options.get(_OPT_COMMENT, b"").decode()
             collected.application = options.get(_SHB_USERAPPL, b"").decode()
-        case 1:
+        case BlockType.INTERFACE_DESCRIPTION:
             link_type, _, snaplen = struct.unpack_from("<HHI", body)
             options = dict(_options(body[8:]))
             if options.get(_IF_TSRESOL) != bytes((_TSRESOL_NANOSECONDS,)):
@@ -240,12 +248,12 @@ def _collect(collected: _Collected, kind: int, body: bytes) -> None:
             name = options.get(_IF_NAME, b"").decode()
             description = options.get(_IF_DESCRIPTION, b"").decode()
             collected.interfaces.append(Interface(name, description, link_type, snaplen))
-        case 4:
+        case BlockType.NAME_RESOLUTION:
             for code, value in _options(body):
                 if code == _RECORD_IPV4:
                     name = value[4:].rstrip(b"\0").decode()
                     collected.names.append((str(IPv4Address(value[:4])), name))
-        case 6:
+        case BlockType.ENHANCED_PACKET:
             collected.frames.append(_parse_frame(body, len(collected.interfaces)))
 
 
