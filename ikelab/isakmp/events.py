@@ -171,6 +171,14 @@ class InstallIpsecSa:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivateIpsecSa:
+    """QM3 came: the initiator has its half of the pair, so the responder may send with it."""
+
+    flow: str
+    inbound_spi: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteIpsecSa:
     """Take a pair out of the data plane, named by its inbound SPI."""
 
@@ -270,6 +278,7 @@ Action = (
     SendDatagram
     | AllocateSpi
     | InstallIpsecSa
+    | ActivateIpsecSa
     | DeleteIpsecSa
     | CheckPeerCert
     | KeyMaterial

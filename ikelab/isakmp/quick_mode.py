@@ -14,7 +14,7 @@ from ikelab.crypto.dh import check_public_value
 from ikelab.crypto.esp_keys import key_lengths
 from ikelab.errors import ProtocolError
 from ikelab.isakmp import identity, proposal, state
-from ikelab.isakmp.events import AllocateSpi, EspKeys, InstallIpsecSa
+from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
 from ikelab.isakmp.main_mode import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
 from ikelab.isakmp.work import Work
@@ -301,4 +301,5 @@ def process_qm3(work: Work) -> bool:
     node = work.quick_mode
     node.iv = work.message.next_iv
     node.retransmission = None
+    work.actions.append(ActivateIpsecSa(_flow(work).name, node.inbound_spi))
     return True

