@@ -1,0 +1,129 @@
+"""What a certificate server is asked over HTTP, what it answers, and what it reports.
+
+The notices are the audit trail: facts for the log, worded in `ios/log.py`. None carries a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ikelab.pki.store import RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class HttpIn:
+    """A request of a web client. target: as on the request line, "/path?query", not decoded."""
+
+    method: str
+    target: str
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeyGenerated:
+    """Notice: the certificate server made its own key pair. bits: of the modulus."""
+
+    server: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEnabled:
+    """Notice (%PKI-6-CS_ENABLED): the certificate server answers now."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDisabled:
+    """Notice (%PKI-6-CS_DISABLED): it does not answer any more. reason: as `show` has it."""
+
+    server: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestQueued:
+    """Notice: a request waits to be granted. fingerprint: MD5 of the PKCS#10, upper-case hex."""
+
+    server: str
+    request_id: int
+    kind: RequestKind
+    fingerprint: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestGranted:
+    """Notice: a certificate was signed and recorded. serial: of the certificate."""
+
+    server: str
+    request_id: int
+    serial: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """Notice: no certificate. message: SCEP's word for what came, or "grant", "reject".
+
+    reason: the short name counters use; detail: a sentence. transaction_id: "" where unknown.
+    """
+
+    server: str
+    message: str
+    transaction_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRemoved:
+    """Notice: taken off the list by command, or because it waited longer than a week."""
+
+    server: str
+    request_id: int
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRevoked:
+    """Notice: in the next CRL. again: it was revoked before, nothing changed."""
+
+    server: str
+    serial: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CrlPublished:
+    """Notice: a CRL was signed, recorded and queued for the storage. size: octets of its DER."""
+
+    server: str
+    number: int
+    next_update: datetime
+    size: int
+
+
+CaNotice = (
+    ServerKeyGenerated
+    | ServerEnabled
+    | ServerDisabled
+    | RequestQueued
+    | RequestGranted
+    | RequestRefused
+    | RequestRemoved
+    | CertificateRevoked
+    | CrlPublished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOut:
+    """The answer to an `HttpIn`, with what happened on the way."""
+
+    status: int
+    content_type: str
+    body: bytes = field(repr=False)
+    notices: tuple[CaNotice, ...] = ()
