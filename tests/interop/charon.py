@@ -11,6 +11,7 @@ and writes down the keys it was given (see conftest.py); the IKE code is Debian'
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -21,6 +22,8 @@ from types import TracebackType
 from typing import Self
 
 DAEMON = Path("/usr/lib/ipsec/charon")
+
+_IN_DUMP = re.compile(r"\] +\d+: | => \d+ bytes @ ")
 
 _PLUGINS = (
     "random nonce aes des sha2 sha1 md5 mgf1 x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 "
@@ -191,6 +194,10 @@ class Charon:
         """Bring up the child; returns when it is installed. Raises RuntimeError if it fails."""
         self.swanctl("--initiate", "--child", "gre", "--timeout", str(timeout))
 
+    def start_initiating(self) -> None:
+        """Ask for the child and return at once."""
+        self.swanctl("--initiate", "--child", "gre", "--timeout", "-1")
+
     def terminate(self) -> None:
         """Delete the ISAKMP SA and its children, telling the peer."""
         self.swanctl("--terminate", "--ike", "peer", "--timeout", "5")
@@ -234,7 +241,7 @@ class Charon:
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
         if not text:
             text = (self.directory / "output.txt").read_text(errors="replace")
-        said = [line for line in text.splitlines() if " => " not in line and "]    " not in line]
+        said = [line for line in text.splitlines() if not _IN_DUMP.search(line)]
         return "\n".join(said[-lines:])
 
     def stop(self) -> None:
