@@ -133,12 +133,12 @@ def wireshark_directory(
     hosts: Sequence[tuple[str, str]] = (),
     oids: Sequence[tuple[str, str, str]] = (),
 ) -> Mapping[str, str]:
-    """Every file of the directory.
+    """Every file of the directory that has something to say.
 
     ike, esp: both ends may report the same SA; it is written once. hosts: (dotted address, name).
     oids: (dotted, name, type such as "PrintableString") beyond SCEP's own.
     """
-    return {
+    files = {
         "ikev1_decryption_table": _lines(dict.fromkeys(_ike_row(key) for key in ike)),
         "esp_sa": _lines(dict.fromkeys(_esp_row(key) for key in esp)),
         "preferences": _preferences(),
@@ -151,6 +151,8 @@ def wireshark_directory(
         "colorfilters": _lines(_color_row(*row) for row in _COLORS),
         "dfilter_buttons": _lines(_quoted(("TRUE", *row)) for row in _BUTTONS),
     }
+    # tshark 4.0 calls a hosts file without a name one that "could not be opened".
+    return {name: text for name, text in files.items() if text}
 
 
 def _ike_row(key: IkeKey) -> str:
