@@ -34,13 +34,22 @@ class Attachment:
     """One interface of a node on a segment.
 
     interface: IOS's name, or Linux's on a storage node. ifname: Linux's. address: dotted with
-    prefix length, None where the configuration gives none.
+    prefix length, None where the configuration gives none. up: False after `shutdown`.
     """
 
     interface: str
     ifname: str
     segment: str
     address: str | None
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A static route over a segment. prefix: dotted with length; next_hop: dotted."""
+
+    prefix: str
+    next_hop: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,9 @@ class FtpUser:
 class NodeSpec:
     """One node of one lab.
 
-    config: IOS text, "" on a storage node; config_file: its name for error messages. run_dir: the
-    lab's directory under /run/ikelab. ftp_users: on a storage node only.
+    Links, addresses and `routes` are there before the node starts; tunnels, and the routes of its
+    configuration that lead through them, are its own work. config: IOS text, "" on a storage node;
+    config_file: its name for error messages. ftp_users: on a storage node only.
     """
 
     lab: str
@@ -64,6 +74,7 @@ class NodeSpec:
     kind: NodeKind
     mode: LabMode
     attachments: tuple[Attachment, ...] = ()
+    routes: tuple[Route, ...] = ()
     config: str = ""
     config_file: str = ""
     ftp_users: tuple[FtpUser, ...] = ()

@@ -1,0 +1,168 @@
+"""What an administrator does after a lab is up, and what must then hold: `trust:` and `checks:`.
+
+Plain data and its reading from `lab.yaml`; `steps.py` carries it out on a running lab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ikelab.ios.config import RunningConfig
+from ikelab.lab.yaml_reader import Value, address_of
+
+CONDITIONS = ("ready", "ca-enabled", "enrolled", "tunnel-up")
+"""What every router or certificate server can be waited for (`runtime/control.py`)."""
+
+_CHECKS = 1000
+_WAIT_SECONDS = 30
+_PINGS = 5  # as IOS's ping sends
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The administrator of `node` reads the fingerprint of trustpoint's CA on the console of `ca`,
+    enters it, authenticates the trustpoint and enrolls.
+    """
+
+    node: str
+    trustpoint: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The condition holds within seconds. of: what it is about, such as "Tunnel1"; None: any."""
+
+    node: str
+    condition: str
+    of: str | None
+    within: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """`count` echo requests from a node are all answered; with `reachable` False, none is."""
+
+    node: str
+    to: str
+    source: str | None
+    count: int
+    reachable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShowContains:
+    """A command of the exec mode prints this text."""
+
+    node: str
+    command: str
+    text: str
+
+
+Check = Wait | Ping | ShowContains
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the lab has, for the entries that name it. configs: of nodes whose file was read."""
+
+    nodes: Sequence[str]
+    configs: Mapping[str, RunningConfig]
+
+    def node(self, value: Value) -> str | None:
+        """The node that is named here."""
+        name = value.text()
+        return None if name is None else value.one_of(name, {n: n for n in self.nodes}, "node")
+
+
+def read_trust(value: Value, names: Names) -> Iterator[Trust]:
+    """The entries of `trust:`, checked against both nodes' configurations."""
+    keys = ("node", "trustpoint", "ca")
+    for item in value.items():
+        fields = item.fields(keys, required=keys)
+        if len(fields) < len(keys):
+            continue
+        node, ca = names.node(fields["node"]), names.node(fields["ca"])
+        trustpoint = fields["trustpoint"].text()
+        config, server = names.configs.get(node or ""), names.configs.get(ca or "")
+        if config is not None and trustpoint:
+            fields["trustpoint"].one_of(trustpoint, config.trustpoints, f"trustpoint on {node}")
+        if server is not None and not server.servers:
+            fields["ca"].complain(f"{ca} has no `crypto pki server`")
+        if node and ca and trustpoint:
+            yield Trust(node, trustpoint, ca)
+
+
+def read_checks(value: Value, names: Names) -> Iterator[Check]:
+    """The entries of `checks:`, one key each, which says what kind it is."""
+    items = list(value.items())
+    if len(items) > _CHECKS:
+        value.complain(f"{len(items)} checks; at most {_CHECKS} are possible")
+        return
+    for item in items:
+        fields = item.fields(tuple(_READERS))
+        if len(fields) > 1:
+            item.complain(f"two checks in one item: {', '.join(fields)}", "begin with a hyphen")
+        for kind, inner in fields.items():
+            check = _READERS[kind](inner, names)
+            if check is not None:
+                yield check
+
+
+def _read_wait(value: Value, names: Names) -> Check | None:
+    required = ("node", "for")
+    fields = value.fields(("node", "for", "of", "within"), required=required)
+    if any(key not in fields for key in required):
+        return None
+    node = names.node(fields["node"])
+    condition = fields["for"].choice(CONDITIONS)
+    of = fields["of"].text() if "of" in fields else None
+    within = fields["within"].number(1, 3600) if "within" in fields else _WAIT_SECONDS
+    if node is None or condition is None or within is None:
+        return None
+    return Wait(node, condition, of, within)
+
+
+def _read_ping(value: Value, names: Names) -> Check | None:
+    fields = value.fields(("from", "to", "source", "count"), required=("from", "to"))
+    return _echo(fields, names, reachable=True)
+
+
+def _read_unreachable(value: Value, names: Names) -> Check | None:
+    fields = value.fields(("from", "to", "source"), required=("from", "to"))
+    return _echo(fields, names, reachable=False)
+
+
+def _echo(fields: Mapping[str, Value], names: Names, *, reachable: bool) -> Check | None:
+    if "from" not in fields or "to" not in fields:
+        return None
+    node, to = names.node(fields["from"]), address_of(fields["to"])
+    source = address_of(fields["source"]) if "source" in fields else None
+    default = _PINGS if reachable else 1
+    count = fields["count"].number(1, 1000) if "count" in fields else default
+    if node is None or to is None or count is None:
+        return None
+    return Ping(node, to, source, count, reachable)
+
+
+def _read_show(value: Value, names: Names) -> Check | None:
+    keys = ("node", "command", "text")
+    fields = value.fields(keys, required=keys)
+    if len(fields) < len(keys):
+        return None
+    node = names.node(fields["node"])
+    command, text = fields["command"].text(), fields["text"].text()
+    if node is None or not command or not text:
+        return None
+    if not command.startswith("show "):
+        fields["command"].complain("a check only shows", "write a command that begins `show`")
+    return ShowContains(node, command, text)
+
+
+_READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
+    "wait": _read_wait,
+    "ping": _read_ping,
+    "unreachable": _read_unreachable,
+    "show-contains": _read_show,
+}
