@@ -46,7 +46,6 @@ from ikelab.ios.row import Edit, Mode, Row
 from ikelab.ios.system_commands import HOST_ROWS, INTERFACE_ROWS, NETWORK_ROWS
 
 TABLE: tuple[Row, ...] = (
-    *EXEC_ROWS,
     *HOST_ROWS,
     *PKI_ROWS,
     *SERVER_ROWS,
@@ -59,6 +58,7 @@ TABLE: tuple[Row, ...] = (
     *IPSEC_PROFILE_ROWS,
     *NETWORK_ROWS,
     *INTERFACE_ROWS,
+    *EXEC_ROWS,
 )
 
 ROWS: Mapping[Mode, tuple[Row, ...]] = {

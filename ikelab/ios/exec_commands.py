@@ -11,6 +11,8 @@ from ikelab.ios.row import Mode, exec_row
 CONFIG = (Mode.CONFIG,)
 """IOS has these in configuration mode too; a file cannot hold them, for they are deeds."""
 
+CONFIGURING = tuple(mode for mode in Mode if mode is not Mode.EXEC)
+
 SHOW_ROWS = (
     exec_row("show clock", "Show running system information | Display the system clock"),
     exec_row("show version", "System hardware and software status"),
@@ -114,7 +116,14 @@ CONSOLE_ROWS = (
         " | ISAKMP Key Management",
     ),
     exec_row("no debug all", "Disable all debugging"),
-    exec_row("exit", "Exit from the EXEC"),
+    exec_row("exit", "Exit from the current mode", also=CONFIGURING),
+    exec_row("end", "Exit to exec mode", also=CONFIGURING, executive=False),
+    exec_row(
+        "do LINE:command",
+        "To run exec commands in config mode | Exec Command",
+        also=CONFIGURING,
+        executive=False,
+    ),
 )
 
 EXEC_ROWS = (*SHOW_ROWS, *PKI_EXEC_ROWS, *NODE_ROWS, *CONSOLE_ROWS)

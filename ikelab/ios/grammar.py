@@ -91,9 +91,7 @@ def compile_grammar(text: str, helps: Sequence[str], kinds: Mapping[str, Kind]) 
     if len(helps) > len(plain):
         raise ValueError(f"{text!r} has {len(plain)} words, not {len(helps)}")
     named = dict(zip(plain[len(plain) - len(helps) :], helps, strict=True))
-    nodes, rest = _parse(list(enumerate(tokens)), named, kinds, closing="")
-    if rest:
-        raise ValueError(f"{text!r} has a bracket too many")
+    nodes, _ = _parse(list(enumerate(tokens)), named, kinds, closing="")
     return _link(text, nodes)
 
 
@@ -118,13 +116,15 @@ def _parse(
         (index, token), tokens = tokens[0], tokens[1:]
         if token == closing:
             return tuple(nodes), tokens
+        if token in ("]", "}"):
+            raise ValueError(f"{token!r} without its opening bracket")
         if token in ("[", "{"):
             inner, tokens = _parse(tokens, helps, kinds, "]" if token == "[" else "}")
             nodes.append(Group(inner, loop=token == "{"))
         else:
             nodes.append(_element(index, token, helps.get(index, ""), kinds))
     if closing:
-        raise ValueError(f"no {closing!r}")
+        raise ValueError(f"a bracket is not closed by {closing!r}")
     return tuple(nodes), tokens
 
 

@@ -89,9 +89,12 @@ def words_of(help_text: str) -> list[str]:
     return [part.strip() for part in help_text.split("|")] if help_text else []
 
 
-def exec_row(grammar: str, help_text: str, *, also: tuple[Mode, ...] = ()) -> Row:
-    """A command for the node, in exec mode and those of `also`."""
-    return Row((Mode.EXEC, *also), compile_grammar(grammar, words_of(help_text), KINDS))
+def exec_row(
+    grammar: str, help_text: str, *, also: tuple[Mode, ...] = (), executive: bool = True
+) -> Row:
+    """A command for the node or the console, in exec mode (unless told not) and those of `also`."""
+    modes = (Mode.EXEC, *also) if executive else also
+    return Row(modes, compile_grammar(grammar, words_of(help_text), KINDS))
 
 
 def bind(**values: Value | None) -> Arguments:
