@@ -156,9 +156,6 @@ class ChainField(PacketListField):
             for index, element in enumerate(val)
         )
 
-    def i2len(self, pkt: Packet, val: list[Packet]) -> int:
-        return len(self.addfield(pkt, b"", val))
-
 
 class AttributesField(StrLenField):
     """Data attributes as a list of (class, int or octets); see `build_attributes`.
@@ -174,9 +171,6 @@ class AttributesField(StrLenField):
 
     def i2m(self, pkt: Packet, x: object) -> bytes:
         return x if isinstance(x, bytes) else build_attributes(x)  # type: ignore[arg-type]
-
-    def i2len(self, pkt: Packet, x: object) -> int:
-        return len(self.i2m(pkt, x))
 
     def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[Attribute]]:
         end = self.length_from(pkt)

@@ -294,28 +294,29 @@ def test_sa_of_another_doi_or_situation_is_opaque(start: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload_type", "body", "field"),
+    ("payload_type", "body", "field", "offset"),
     [
-        (11, "00000001 01 01 0001", "payload length"),
-        (11, "00000001 01 ff 0001 0000", "payload length"),
-        (12, "00000001 03 04 0001 616263", "# of SPIs"),
-        (12, "00000001 03 04 0001 6162636465", "# of SPIs"),
-        (12, "00000001 03 04 0000 61626364", "# of SPIs"),
-        (12, "00000001 03 04 ffff 61626364", "# of SPIs"),
-        (12, "00000001 03 ff ffff 61626364", "# of SPIs"),
-        (12, "00000001 03 00 ffff", "SPI size"),
-        (12, "00000001 03 00 0001", "SPI size"),
-        (18, "00000001 01 10 0001 00000006", "# of SPIs"),
-        (18, "00000001 01 00 ffff 00000006", "SPI size"),
-        (21, "01 000001 0a000001", "RESERVED"),
-        (21, "01 010000 0a000001", "RESERVED"),
-        (131, "01 000100 0a000001", "RESERVED"),
+        (11, "00000001 01 01 0001", "payload length", 12),
+        (11, "00000001 01 ff 0001 0000", "payload length", 12),
+        (12, "00000001 03 04 0001 616263", "# of SPIs", 10),
+        (12, "00000001 03 04 0001 6162636465", "# of SPIs", 10),
+        (12, "00000001 03 04 0000 61626364", "# of SPIs", 10),
+        (12, "00000001 03 04 ffff 61626364", "# of SPIs", 10),
+        (12, "00000001 03 ff ffff 61626364", "# of SPIs", 10),
+        (12, "00000001 03 00 ffff", "SPI size", 9),
+        (12, "00000001 03 00 0001", "SPI size", 9),
+        (18, "00000001 01 10 0001 00000006", "# of SPIs", 10),
+        (18, "00000001 01 00 ffff 00000006", "SPI size", 9),
+        (21, "01 000001 0a000001", "RESERVED", 5),
+        (21, "01 010000 0a000001", "RESERVED", 5),
+        (131, "01 000100 0a000001", "RESERVED", 5),
     ],
 )
 def test_claims_that_do_not_match_the_octets_are_refused(
-    payload_type: int, body: str, field: str
+    payload_type: int, body: str, field: str, offset: int
 ) -> None:
-    assert refused(payload_type, alone(body)).field == field
+    error = refused(payload_type, alone(body))
+    assert (error.field, error.offset) == (field, offset)
 
 
 # --- caps -------------------------------------------------------------------------------------
@@ -384,8 +385,9 @@ class _Stingy(VENDOR_ID):
 def test_octets_that_scapy_puts_aside_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _Stingy.fields_desc[3].length_from = lambda packet: packet.length - 5
     monkeypatch.setitem(PAYLOAD_CLASSES, PayloadType.VENDOR_ID, _Stingy)
-    error = refused(13, alone(b"vendor"))
-    assert "no field takes" in str(error)
+    with pytest.raises(WireError, match="no field takes") as caught:
+        parse_payloads(*build_payloads([KE(data=b"k"), VENDOR_ID(data=b"vendor")]), offset=28)
+    assert caught.value.offset == 33
 
 
 def test_octets_that_scapy_puts_aside_inside_an_sa_are_refused(

@@ -15,9 +15,13 @@ from ikelab.wire.fields import build_attributes, build_standalone, parse_attribu
 from ikelab.wire.isakmp import body_of, build_payloads, parse_payloads
 from ikelab.wire.numbers import ExchangeType, IdType, NotifyType, ProtocolId
 from ikelab.wire.payloads import (
+    CERT,
     DELETE,
+    DELETE_WITH_REASON,
+    FRAGMENT,
     ID,
     KE,
+    NAT_OA,
     NONCE,
     NOTIFY,
     PAYLOAD_CLASSES,
@@ -27,7 +31,7 @@ from ikelab.wire.payloads import (
     Transform,
     UnknownPayload,
 )
-from tests.wire_samples import CKY_I, CKY_R, SAMPLES, ike_sa, ipsec_sa, message, sample
+from tests.wire_samples import CKY_I, CKY_R, SAMPLES, chain, ike_sa, ipsec_sa, message, sample
 
 EACH = pytest.mark.parametrize("name", SAMPLES)
 
@@ -184,6 +188,22 @@ def test_received_payloads_may_be_sent_on_in_another_order() -> None:
     )
 
 
+def test_all_received_payloads_may_be_sent_on_in_another_order() -> None:
+    received = parse_payloads(*chain())
+    first, octets = build_payloads([p.packet for p in reversed(received)])
+    again = parse_payloads(first, octets)
+    assert [(p.type, p.body) for p in again] == [(p.type, p.body) for p in reversed(received)]
+
+
+def test_spi_size_follows_when_a_received_spi_is_changed() -> None:
+    notify, offer = parse_payloads(*build_payloads([NOTIFY(spi=b"abcd"), ipsec_sa()]))
+    notify.packet.spi = b"ab"
+    offer.packet.proposals[0].spi = b"abcdefgh"
+    notify, offer = parse_payloads(*build_payloads([notify.packet, offer.packet]))
+    assert notify.packet.spi == b"ab"
+    assert offer.packet.proposals[0].spi == b"abcdefgh"
+
+
 def test_lengths_and_counts_follow_when_a_received_sa_is_changed() -> None:
     (payload,) = parse_payloads(*build_payloads([ike_sa()]))
     proposal = payload.packet.proposals[0]
@@ -201,6 +221,19 @@ def test_received_transform_may_answer_in_a_new_sa() -> None:
     answer = SA(proposals=[Proposal(number=1, transforms=[first])])
     assert body_of(answer)[8:12].hex() == "0000002c"
     parse_payloads(*build_payloads([answer]))
+
+
+def test_values_not_given_are_the_usual_ones() -> None:
+    assert body_of(SA()).hex() == "0000000100000001"
+    assert body_of(Proposal()).hex() == "01010000"
+    assert body_of(Transform()).hex() == "01010000"
+    assert body_of(ID()).hex() == "01000000"
+    assert body_of(CERT()).hex() == "04"
+    assert body_of(NOTIFY()).hex() == "0000000101000000"
+    assert body_of(DELETE()).hex() == "0000000101000000"
+    assert body_of(DELETE_WITH_REASON()).hex() == "000000010100000000000000"
+    assert body_of(NAT_OA()).hex() == "01000000"
+    assert body_of(FRAGMENT()).hex() == "00010100"
 
 
 # --- scripts ----------------------------------------------------------------------------------
@@ -273,6 +306,17 @@ def test_tolerant_dissection_keeps_broken_octets(sa_body: str) -> None:
     packet = ISAKMP(datagram)
     assert bytes(packet) == datagram
     packet[SA].clear_cache()
+    assert bytes(packet) == datagram
+
+
+@pytest.mark.parametrize("claim", ["0400 02", "04ffff", "00ffff", "ff0001"])
+def test_tolerant_dissection_of_a_delete_takes_no_octet_of_the_next_payload(claim: str) -> None:
+    body = bytes.fromhex("00000001 01" + claim + "61626364")
+    chained = b"\x0a" + alone(12, body)[1:] + alone(10, b"nonce")
+    datagram = bytes(ISAKMP(next_payload=12) / Raw(chained))
+    packet = ISAKMP(datagram)
+    assert packet[DELETE].spis in ([b"abcd"], [])
+    packet.clear_cache()
     assert bytes(packet) == datagram
 
 

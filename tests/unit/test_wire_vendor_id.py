@@ -39,7 +39,11 @@ def test_vendor_id_is_the_md5_of_its_text(octets: bytes, text: str) -> None:
     ("octets", "name"),
     [
         (vendor_id.NAT_T_RFC_3947, "NAT-T RFC 3947"),
+        (vendor_id.NAT_T_DRAFT_07, "NAT-T draft-07"),
+        (vendor_id.NAT_T_DRAFT_03, "NAT-T draft-03"),
         (vendor_id.NAT_T_DRAFT_02, "NAT-T draft-02"),
+        (vendor_id.NAT_T_DRAFT_02_NO_NEWLINE, "NAT-T draft-02 without newline"),
+        (vendor_id.NAT_T_DRAFT_00, "NAT-T draft-00"),
         (vendor_id.DPD, "DPD"),
         (vendor_id.DPD_PREFIX + b"\x02\x07", "DPD"),
         (vendor_id.CISCO_UNITY, "Cisco Unity"),
