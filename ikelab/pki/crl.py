@@ -1,0 +1,265 @@
+"""Certificate revocation lists (RFC 5280 section 5): version 2, and IOS's version 1 of 2009.
+
+A list is parsed once into a dictionary by serial number; looking a certificate up costs the same
+whatever its size. Delta and indirect CRLs are recognised and refused by whoever checks
+`unknown_critical`: their marks are critical extensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ikelab.errors import PkiError
+from ikelab.pki import der
+from ikelab.pki.algorithms import (
+    is_signed_by,
+    read_signature_algorithm,
+    refuse_weak,
+    sign,
+    signature_algorithm,
+)
+from ikelab.pki.extensions import (
+    AUTHORITY_KEY_IDENTIFIER,
+    build_authority_key_identifier,
+    build_extension,
+    read_authority_key_identifier,
+    read_extensions,
+)
+from ikelab.pki.name import format_name, names_match, read_name
+from ikelab.pki.x509 import Certificate
+
+CRL_NUMBER = "2.5.29.20"
+_REASON_CODE = "2.5.29.21"
+_INVALIDITY_DATE = "2.5.29.24"
+# CRLReason (RFC 5280 section 5.3.1); 7 is not used.
+REASONS = {
+    0: "unspecified",
+    1: "keyCompromise",
+    2: "cACompromise",
+    3: "affiliationChanged",
+    4: "superseded",
+    5: "cessationOfOperation",
+    6: "certificateHold",
+    8: "removeFromCRL",
+    9: "privilegeWithdrawn",
+    10: "aACompromise",
+}
+_UNDERSTOOD = frozenset({CRL_NUMBER, AUTHORITY_KEY_IDENTIFIER})
+_ENTRY_UNDERSTOOD = frozenset({_REASON_CODE, _INVALIDITY_DATE})
+# 100,000 entries are 2.2 MB; a router's cache has 64 kB, its caller refuses earlier.
+MAX_CRL = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Crl:
+    """A CRL that was read, not verified; equal to another if its octets are.
+
+    next_update: None where absent. number: CRLNumber, None in version 1. revoked: by serial number
+    the revocation date and the reason code, None where not given. unknown_critical: extensions of
+    the list or of an entry without which it must not be used.
+    """
+
+    der: bytes
+    tbs: bytes = field(compare=False)
+    signature: bytes = field(compare=False)
+    digest: str = field(compare=False)
+    version: int = field(compare=False)
+    issuer: bytes = field(compare=False)
+    this_update: datetime = field(compare=False)
+    next_update: datetime | None = field(compare=False)
+    revoked: Mapping[int, tuple[datetime, int | None]] = field(compare=False)
+    number: int | None = field(compare=False, default=None)
+    authority_key_id: bytes | None = field(compare=False, default=None)
+    unknown_critical: tuple[str, ...] = field(compare=False, default=())
+
+    def __repr__(self) -> str:
+        return f"<Crl {format_name(self.issuer)} {self.this_update} {len(self.revoked)} revoked>"
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def load_crl(octets: bytes) -> Crl:
+    """Read a CRL, strictly DER. Raises PkiError("malformed-crl", "unsupported-algorithm")."""
+    with der.reading("crl"):
+        if len(octets) > MAX_CRL:
+            raise der.malformed(f"{len(octets)} octets, at most {MAX_CRL}")
+        outer = der.parse(octets).fields()
+        tbs, algorithm, signature = outer.take(), outer.take(), outer.take().whole_octets()
+        outer.finish()
+        return _read_crl(octets, tbs, algorithm, signature)
+
+
+def _read_crl(octets: bytes, tbs: der.Element, algorithm: der.Element, signature: bytes) -> Crl:
+    fields = tbs.fields()
+    written = fields.take_if(der.INTEGER)
+    version = 1 if written is None else written.integer() + 1
+    inner, issuer = fields.take(der.SEQUENCE), fields.take(der.SEQUENCE)
+    this_update = fields.take().time()
+    next_update = fields.take_if(der.UTC_TIME, der.GENERALIZED_TIME)
+    entries = fields.take_if(der.SEQUENCE)
+    wrapped = fields.take_if(0xA0)
+    fields.finish()
+    if version != (1 if written is None else 2) or (wrapped is not None and version == 1):
+        raise der.malformed(f"version {version} with what it cannot have")
+    if inner.raw != algorithm.raw:
+        raise der.malformed("the signature algorithm inside differs from the one outside")
+    if not read_name(issuer.raw):
+        raise der.malformed("an issuer without a name")
+    revoked, unknown = _read_entries(b"" if entries is None else entries.content, version)
+    present = () if wrapped is None else read_extensions(wrapped.only())
+    values = {extension.oid: extension.value for extension in present}
+    unknown |= {item.oid for item in present if item.critical and item.oid not in _UNDERSTOOD}
+    key_id = values.get(AUTHORITY_KEY_IDENTIFIER)
+    number = values.get(CRL_NUMBER)
+    return Crl(
+        der=octets,
+        tbs=tbs.raw,
+        signature=signature,
+        digest=read_signature_algorithm(algorithm),
+        version=version,
+        issuer=issuer.raw,
+        this_update=this_update,
+        next_update=None if next_update is None else next_update.time(),
+        revoked=MappingProxyType(revoked),
+        number=None if number is None else _read_number(number),
+        authority_key_id=None if key_id is None else read_authority_key_identifier(key_id),
+        unknown_critical=tuple(sorted(unknown)),
+    )
+
+
+def _read_number(value: bytes) -> int:
+    element = der.parse(value)
+    number = element.integer()
+    if number < 0 or len(element.content) > 20:
+        raise der.malformed("a CRLNumber that is negative or longer than 20 octets")
+    return number
+
+
+def _read_entries(
+    octets: bytes, version: int
+) -> tuple[dict[int, tuple[datetime, int | None]], set[str]]:
+    """revokedCertificates, and the critical entry extensions nobody here understands.
+
+    Written without `Element`: a list may have a hundred thousand entries.
+    """
+    revoked: dict[int, tuple[datetime, int | None]] = {}
+    unknown: set[str] = set()
+    moments: dict[bytes, datetime] = {}
+    header = der.header
+    at = 0
+    while at < len(octets):
+        tag, start, end = header(octets, at)
+        serial_tag, serial_start, serial_end = header(octets, start)
+        date_tag, date_start, date_end = header(octets, serial_end)
+        if (tag, serial_tag) != (der.SEQUENCE, der.INTEGER) or date_end > end:
+            raise der.malformed("an entry that is not a serial number and a date")
+        if serial_start == serial_end:
+            raise der.malformed("an INTEGER without octets")
+        date = octets[serial_end:date_end]
+        if date not in moments:
+            moments[date] = der.read_time(date_tag, octets[date_start:date_end])
+        serial = int.from_bytes(octets[serial_start:serial_end], "big", signed=True)
+        reason = None
+        if date_end != end:
+            reason, more = _read_entry_extensions(octets[date_end:end], version)
+            unknown |= more
+        revoked.setdefault(serial, (moments[date], reason))
+        at = end
+    return revoked, unknown
+
+
+def _read_entry_extensions(octets: bytes, version: int) -> tuple[int | None, set[str]]:
+    if version == 1:
+        raise der.malformed("an entry of version 1 with extensions")
+    present = read_extensions(der.parse(octets))
+    unknown = {item.oid for item in present if item.critical and item.oid not in _ENTRY_UNDERSTOOD}
+    for item in present:
+        if item.oid == _REASON_CODE:
+            return der.parse(item.value).integer(der.ENUMERATED), unknown
+    return None, unknown
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def build_crl(
+    *,
+    issuer: bytes,
+    this_update: datetime,
+    next_update: datetime,
+    number: int | None,
+    revoked: Sequence[tuple[int, datetime, int | None]],
+    key: RSAPrivateKey,
+    digest: str,
+    authority_key_id: bytes | None,
+    version: int = 2,
+) -> bytes:
+    """A complete CRL, DER. revoked: serial number, date and reason code of each, written in order.
+
+    version 2 has CRLNumber and authorityKeyIdentifier (either may be None); version 1 has no
+    extensions and no reasons, so both must be None there. Raises PkiError("bad-crl").
+    """
+    if version not in (1, 2) or (version == 1 and (number, authority_key_id) != (None, None)):
+        raise PkiError("bad-crl", f"version {version} with a number or a key identifier")
+    if next_update < this_update:
+        raise PkiError("bad-crl", f"would end {next_update} before it starts {this_update}")
+    extensions = [] if number is None else [build_extension(CRL_NUMBER, der.integer(number))]
+    if authority_key_id is not None:
+        extensions.insert(0, build_authority_key_identifier(authority_key_id))
+    entries = [_entry(serial, date, reason, version) for serial, date, reason in revoked]
+    tbs = der.sequence(
+        der.integer(1) if version == 2 else b"",
+        signature_algorithm(digest),
+        issuer,
+        der.time(this_update),
+        der.time(next_update),
+        der.sequence(*entries) if entries else b"",
+        der.explicit(0, der.sequence(*extensions)) if extensions else b"",
+    )
+    signature = sign(key, tbs, digest)
+    return der.sequence(tbs, signature_algorithm(digest), der.bit_string(signature))
+
+
+def _entry(serial: int, date: datetime, reason: int | None, version: int) -> bytes:
+    extensions = b""
+    # RFC 5280 section 5.3.1: "unspecified" is said by leaving the reason out.
+    if reason and version == 2:
+        if reason not in REASONS:
+            raise PkiError("bad-crl", f"reason code {reason}")
+        code = build_extension(_REASON_CODE, der.integer(reason, der.ENUMERATED))
+        extensions = der.sequence(code)
+    return der.sequence(der.integer(serial), der.time(date), extensions)
+
+
+# --- verifying ------------------------------------------------------------------------------------
+
+
+def verify_crl(crl: Crl, issuer: Certificate, *, legacy: bool = False) -> None:
+    """Whether the CRL is this CA's, for the certificates signed with this key, and usable.
+
+    Dates are not looked at. Raises PkiError("crl-wrong-issuer", "key-usage", "weak-algorithm",
+    "crl-bad-signature", "crl-unknown-critical-extension").
+    """
+    who = format_name(issuer.subject)
+    if not names_match(crl.issuer, issuer.subject):
+        raise PkiError("crl-wrong-issuer", f"issued by {format_name(crl.issuer)}, not by {who}")
+    ids = (crl.authority_key_id, issuer.subject_key_id)
+    if None not in ids and ids[0] != ids[1]:
+        raise PkiError("crl-wrong-issuer", f"signed with another key of {who} (key identifier)")
+    if issuer.key_usage is not None and "cRLSign" not in issuer.key_usage:
+        raise PkiError("key-usage", f"{who} may not sign CRLs")
+    refuse_weak("the CRL", legacy=legacy, digest=crl.digest, key=issuer.public_key)
+    if not is_signed_by(issuer.public_key, crl.signature, crl.tbs, crl.digest):
+        raise PkiError("crl-bad-signature", f"the CRL is not signed with the key of {who}")
+    if crl.unknown_critical:
+        raise PkiError(
+            "crl-unknown-critical-extension",
+            f"the CRL of {who} has {', '.join(crl.unknown_critical)} (delta, indirect and"
+            " partitioned CRLs are not processed)",
+        )
