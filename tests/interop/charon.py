@@ -23,7 +23,8 @@ from typing import Self
 
 DAEMON = Path("/usr/lib/ipsec/charon")
 
-_IN_DUMP = re.compile(r"\] +\d+: | => \d+ bytes @ ")
+# Not worth a line in an error: hex dumps, and swanctl asking for the state again and again.
+_NOISE = re.compile(r"\] +\d+: | => \d+ bytes @ |\] vici client \d+ ")
 
 _PLUGINS = (
     "random nonce aes des sha2 sha1 md5 mgf1 x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 "
@@ -31,13 +32,15 @@ _PLUGINS = (
 )
 
 # No bypass-lan, farp or dhcp: they would touch the namespace. dos_protection off: it answers the
-# sixth half-open SA of an address with silence.
+# sixth half-open SA of an address with silence. delete_rekeyed: by default an IKEv1 child that was
+# rekeyed stays until its lifetime ends.
 _STRONGSWAN_CONF = """\
 charon {{
     load = {plugins}
     dos_protection = no
     install_routes = no
     install_virtual_ip = no
+    delete_rekeyed = yes
     retransmit_timeout = 1.0
     retransmit_tries = 3
     plugins {{
@@ -66,6 +69,7 @@ connections {{
         remote_addrs = {remote}
         proposals = {proposal}
         fragmentation = {fragmentation}
+        dpd_delay = {dpd_delay}s
         local {{
             auth = {auth}
             {own}
@@ -98,6 +102,7 @@ class Connection:
     "aes128-sha1". own_id, peer_id: identities, "" for the certificate's subject or the address
     and for anybody. pre_shared_key: None for RSA signatures with `certificate` and `key` (PEM),
     checked against `authorities` (PEM, root first). revocation: "strict", "ifuri" or "relaxed".
+    dpd_delay: seconds of silence before it asks whether the peer is alive, 0 for never.
     """
 
     local: str
@@ -112,6 +117,7 @@ class Connection:
     authorities: tuple[Path, ...] = ()
     revocation: str = "strict"
     fragmentation: bool = True
+    dpd_delay: int = 0
 
     def render(self) -> str:
         """The text of swanctl.conf."""
@@ -130,6 +136,7 @@ class Connection:
             proposal=self.proposal,
             esp_proposal=self.esp_proposal,
             fragmentation="yes" if self.fragmentation else "no",
+            dpd_delay=self.dpd_delay,
             auth="pubkey" if self.pre_shared_key is None else "psk",
             own="\n            ".join(own),
             other="\n            ".join(other),
@@ -185,6 +192,11 @@ class Charon:
         self.stop()
 
     @property
+    def shows_keys(self) -> bool:
+        """Whether `sa_file` tells the keys of its SAs; a real kernel keeps them to itself."""
+        return self._xfrm_library is not None
+
+    @property
     def pid(self) -> int:
         """The daemon's process."""
         assert self._process is not None
@@ -197,6 +209,10 @@ class Charon:
     def start_initiating(self) -> None:
         """Ask for the child and return at once."""
         self.swanctl("--initiate", "--child", "gre", "--timeout", "-1")
+
+    def start_rekeying(self, *, child: bool) -> None:
+        """New keys for the child, or for the ISAKMP SA (a second main mode); returns at once."""
+        self.swanctl("--rekey", *(("--child", "gre") if child else ("--ike", "peer")))
 
     def terminate(self) -> None:
         """Delete the ISAKMP SA and its children, telling the peer."""
@@ -237,11 +253,11 @@ class Charon:
             time.sleep(0.02)
 
     def log_tail(self, lines: int = 40) -> str:
-        """The last lines of its log that are not hex dumps."""
+        """The last lines of its log, without hex dumps and control connections."""
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
         if not text:
             text = (self.directory / "output.txt").read_text(errors="replace")
-        said = [line for line in text.splitlines() if not _IN_DUMP.search(line)]
+        said = [line for line in text.splitlines() if not _NOISE.search(line)]
         return "\n".join(said[-lines:])
 
     def stop(self) -> None:

@@ -17,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from ikelab.isakmp.policy import IsakmpConfig
 from tests.conftest import REQUIRE_PEERS, missing
-from tests.interop.charon import DAEMON
+from tests.interop.charon import DAEMON, Charon, Connection
+from tests.interop.engine_host import EngineHost, FileKeys
 from tests.interop.pki_files import PkiFiles
 from tests.interop.segment import Segment, ip
+from tests.interop.suites import OURS, THEIRS
 
 _PROBE = (
     *("xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp"),
@@ -103,3 +106,25 @@ def segment(xfrm: XfrmBackend) -> Iterator[Segment]:
     """An empty LAN segment with the addresses 192.0.2.0/24."""
     with Segment() as made:
         yield made
+
+
+@pytest.fixture
+def start(
+    segment: Segment, xfrm: XfrmBackend, short_directory: Path
+) -> Callable[..., tuple[EngineHost, Charon]]:
+    """Both ends in their namespaces, (our engine, charon), not started yet."""
+
+    def make(
+        config: IsakmpConfig,
+        connection: Connection,
+        *,
+        keys: FileKeys | None = None,
+        pki: PkiFiles | None = None,
+    ) -> tuple[EngineHost, Charon]:
+        namespace = segment.add_host("charon", THEIRS)
+        directory = short_directory / "charon"
+        charon = Charon(namespace, directory, connection, xfrm_library=xfrm.library)
+        namespace = segment.add_host("engine", OURS)
+        return EngineHost(namespace, OURS, config, keys=keys, pki=pki), charon
+
+    return make

@@ -130,6 +130,7 @@ class EngineHost:
         self.log: list[Action] = []
         self._local = Endpoint(address, 500)
         self._pki = pki
+        self._lost = self._unsent = 0
         self._started = time.monotonic()
         with inside(namespace):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -166,6 +167,14 @@ class EngineHost:
                 self.log.append(action)
                 queue += self._carry_out(action)
 
+    def deaf_to(self, datagrams: int) -> None:
+        """Lose the next datagrams that come in."""
+        self._lost = datagrams
+
+    def mute_for(self, datagrams: int) -> None:
+        """Lose the next datagrams that we send."""
+        self._unsent = datagrams
+
     def run_until(self, condition: Callable[[], bool], what: str, *, seconds: float = 8.0) -> None:
         """Serve the socket and the timers until the condition holds. AssertionError in the end."""
         deadline = time.monotonic() + seconds
@@ -181,12 +190,17 @@ class EngineHost:
         readable, _, _ = select.select([self._socket], [], [], wait)
         if readable:
             octets, (address, port) = self._socket.recvfrom(65535)
+            if self._lost:
+                self._lost -= 1
+                return
             self.give(DatagramReceived(self._local, Endpoint(address, port), octets))
         if timer is not None and timer.remaining(self._now()) <= 0:
             self.give(TimerFired())
 
     def _carry_out(self, action: Action) -> Iterator[Event]:
         match action:
+            case SendDatagram() if self._unsent:
+                self._unsent -= 1
             case SendDatagram(_, remote, octets):
                 self._socket.sendto(octets, (remote.address, remote.port))
             case AllocateSpi(handle):

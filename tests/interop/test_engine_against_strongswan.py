@@ -4,175 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from ikelab.isakmp.events import (
-    Clear,
-    DeleteIpsecSa,
-    InstallIpsecSa,
-    KeyMaterial,
-    Refused,
-    SaRequested,
-)
-from ikelab.isakmp.policy import (
-    IpsecFlow,
-    IsakmpConfig,
-    IsakmpPolicy,
-    Keyring,
-    PreSharedKey,
-    ProxyIdentity,
-    TransformSet,
-)
-from ikelab.types import Endpoint
-from ikelab.wire.numbers import (
-    AuthAlgorithm,
-    AuthMethod,
-    EncapsulationMode,
-    EncryptionAlgorithm,
-    EspTransform,
-    Group,
-    HashAlgorithm,
-)
-from tests.interop.charon import Charon, Connection
-from tests.interop.charon_log import parse_main_mode, read_kernel_sas
-from tests.interop.engine_host import EngineHost, FileKeys, authorities, credential
+from ikelab.isakmp.events import Clear, DeleteIpsecSa, InstallIpsecSa, Refused, SaRequested
+from ikelab.wire.numbers import Group
+from tests.interop.engine_host import FileKeys
 from tests.interop.pki_files import PkiFiles
+from tests.interop.suites import (
+    SUITES,
+    bring_up,
+    check_same_keys,
+    psk_config,
+    psk_connection,
+    rsa_config,
+    rsa_connection,
+)
 
 pytestmark = [pytest.mark.interop, pytest.mark.needs_root]
-
-OURS, THEIRS = "192.0.2.11", "192.0.2.1"
-SECRET = "a throw-away key"
-
-# name, charon's proposals, our phase 1 and phase 2
-SUITES = {
-    "aes256-sha256-modp2048": (
-        ("aes256-sha256-modp2048", "aes256-sha256"),
-        (EncryptionAlgorithm.AES_CBC, 256, HashAlgorithm.SHA2_256, Group.MODP_2048),
-        (EspTransform.ESP_AES, 256, AuthAlgorithm.HMAC_SHA2_256),
-    ),
-    "aes128-sha1-modp1536": (
-        ("aes128-sha1-modp1536", "aes128-sha1"),
-        (EncryptionAlgorithm.AES_CBC, 128, HashAlgorithm.SHA, Group.MODP_1536),
-        (EspTransform.ESP_AES, 128, AuthAlgorithm.HMAC_SHA),
-    ),
-    "3des-md5-modp1024": (
-        ("3des-md5-modp1024", "3des-md5"),
-        (EncryptionAlgorithm.TRIPLE_DES_CBC, None, HashAlgorithm.MD5, Group.MODP_1024),
-        (EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5),
-    ),
-}
-
-
-def our_config(suite, method, **changes):
-    _, (encryption, bits, hash_algorithm, group), (esp, esp_bits, integrity) = SUITES[suite]
-    transform_set = TransformSet("ts", esp, esp_bits, integrity, EncapsulationMode.TRANSPORT)
-    flow = IpsecFlow(
-        name="Tunnel1",
-        local=Endpoint(OURS, 500),
-        remote=Endpoint(THEIRS, 500),
-        local_proxy=ProxyIdentity(OURS, protocol=47),
-        remote_proxy=ProxyIdentity(THEIRS, protocol=47),
-        transform_sets=(transform_set,),
-        pfs=changes.pop("pfs", None),
-    )
-    words = {
-        "hostname": "spoke1.example.net",
-        "policies": (IsakmpPolicy(10, encryption, bits, hash_algorithm, method, group),),
-        "flows": (flow,),
-    }
-    return IsakmpConfig(**(words | changes))
-
-
-def psk_config(suite, key=SECRET, **changes):
-    keyring = Keyring("default", (PreSharedKey(THEIRS, "255.255.255.255", key),))
-    return our_config(suite, AuthMethod.PRE_SHARED_KEY, keyrings=(keyring,), **changes)
-
-
-def psk_connection(suite, **changes):
-    proposal, esp_proposal = SUITES[suite][0]
-    words = {"proposal": proposal, "esp_proposal": esp_proposal, "pre_shared_key": SECRET}
-    return Connection(local=THEIRS, remote=OURS, **(words | changes))
-
-
-def rsa_config(suite, pki, leaf, **changes):
-    words = {
-        "credentials": (credential(pki, leaf),),
-        "trusted_authorities": authorities(pki),
-    }
-    return our_config(suite, AuthMethod.RSA_SIG, **(words | changes))
-
-
-def rsa_connection(suite, pki, leaf):
-    proposal, esp_proposal = SUITES[suite][0]
-    return Connection(
-        local=THEIRS,
-        remote=OURS,
-        proposal=proposal,
-        esp_proposal=esp_proposal,
-        certificate=leaf.certificate,
-        key=leaf.key,
-        authorities=(pki.root, pki.sub_ca),
-    )
-
-
-@pytest.fixture
-def start(segment, xfrm, short_directory):
-    """Both ends in their namespaces: (our engine, charon), not started yet."""
-
-    def make(config, connection, *, keys=None, pki=None):
-        charon = Charon(
-            segment.add_host("charon", THEIRS),
-            short_directory / "charon",
-            connection,
-            xfrm_library=xfrm.library,
-        )
-        namespace = segment.add_host("engine", OURS)
-        return EngineHost(namespace, OURS, config, keys=keys, pki=pki), charon
-
-    return make
-
-
-def bring_up(ours, charon, *, we_initiate):
-    if we_initiate:
-        ours.give(SaRequested(ours.engine.config.flows[0]))
-    else:
-        charon.start_initiating()
-    ours.run_until(charon.is_up, "child on charon's side")
-    ours.run_until(lambda: bool(ours.of(InstallIpsecSa)), "pair on our side")
-
-
-def check_same_keys(ours, charon, xfrm):
-    """Phase 1 against charon's log, KEYMAT of both directions against what its kernel got."""
-    (material,) = ours.of(KeyMaterial)
-    theirs = parse_main_mode(charon.log_file.read_text())
-    others = dict(material.others)
-    for name in ("g_xy", "skeyid", "skeyid_d", "skeyid_a", "skeyid_e", "iv"):
-        assert others[name] == getattr(theirs, name), name
-    assert material.encryption_key == theirs.encryption_key
-    if xfrm.library is None:  # a real kernel keeps the keys to itself
-        return
-    (installed,) = ours.of(InstallIpsecSa)
-    kernel = {
-        sa.spi: (sa.mode, sa.destination, sa.encryption_key, sa.integrity_key)
-        for sa in read_kernel_sas(charon.sa_file)
-    }
-    assert kernel == {
-        keys.spi: ("transport", destination, keys.encryption_key, keys.authentication_key)
-        for keys, destination in ((installed.inbound, OURS), (installed.outbound, THEIRS))
-    }
 
 
 @pytest.mark.parametrize("we_initiate", [True, False], ids=["initiator", "responder"])
 @pytest.mark.parametrize("suite", SUITES)
-def test_pre_shared_key(start, xfrm, suite, we_initiate):
+def test_pre_shared_key(start, suite, we_initiate):
     ours, charon = start(psk_config(suite), psk_connection(suite))
     with charon, ours:
         bring_up(ours, charon, we_initiate=we_initiate)
-        check_same_keys(ours, charon, xfrm)
+        check_same_keys(ours, charon)
         assert ours.of(Refused) == []
 
 
 @pytest.mark.parametrize("we_initiate", [True, False], ids=["initiator", "responder"])
 @pytest.mark.parametrize("suite", ["aes256-sha256-modp2048", "3des-md5-modp1024"])
-def test_rsa_signatures(start, segment, xfrm, pki, suite, we_initiate):
+def test_rsa_signatures(start, segment, pki, suite, we_initiate):
     asked = segment.serve(pki.web)
     leaf, hub = pki.issue("spoke1"), pki.issue("hub")
     ours, charon = start(
@@ -183,14 +44,14 @@ def test_rsa_signatures(start, segment, xfrm, pki, suite, we_initiate):
     )
     with charon, ours:
         bring_up(ours, charon, we_initiate=we_initiate)
-        check_same_keys(ours, charon, xfrm)
+        check_same_keys(ours, charon)
         assert ours.of(Refused) == []
         assert "remote 'spoke1.example.net'" in charon.list_sas()
     assert sorted(asked) == ["/ra-subca.crl", "/root-ca.crl"]
 
 
 @pytest.mark.parametrize("we_initiate", [True, False], ids=["initiator", "responder"])
-def test_perfect_forward_secrecy(start, xfrm, we_initiate):
+def test_perfect_forward_secrecy(start, we_initiate):
     suite = "aes256-sha256-modp2048"
     ours, charon = start(
         psk_config(suite, pfs=Group.MODP_1536),
@@ -198,7 +59,7 @@ def test_perfect_forward_secrecy(start, xfrm, we_initiate):
     )
     with charon, ours:
         bring_up(ours, charon, we_initiate=we_initiate)
-        check_same_keys(ours, charon, xfrm)
+        check_same_keys(ours, charon)
 
 
 def test_charon_takes_our_deletes(start):
