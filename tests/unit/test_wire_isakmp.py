@@ -411,6 +411,12 @@ def test_names_are_short_and_in_order() -> None:
     )
 
 
+def test_draft_numbers_of_nat_traversal_are_named_apart() -> None:
+    payloads = parse_payloads(*chain("NAT_D of the drafts", "NAT_OA of the drafts"))
+    assert payload_names(payloads) == ("NAT-D(130)", "NAT-OA(131)")
+    assert payload_names(parse_payloads(*chain("DELETE_WITH_REASON"))) == ("DWR",)
+
+
 def test_payload_is_compared_by_its_octets_and_its_repr_is_short() -> None:
     one, other = (parse_payloads(*chain("KE"))[0] for _ in range(2))
     assert one == other
