@@ -326,8 +326,9 @@ class DELETE_WITH_REASON(_Payload):
 
     The layout is unverified: Cisco publishes none. IOS debug output prints doi, protocol id,
     spi_size, num spis and delete_reason, in this order; that the wire has the same order, and
-    that the reason takes 4 octets, is an assumption. A device that lays it out otherwise is
-    refused for its lengths rather than misread, unless it has no SPI.
+    that the reason takes 4 octets, is an assumption. A reason of another size is refused for its
+    lengths; a reason after the SPIs would be misread, so `spis` needs the engine's usual check
+    against the cookies it knows.
     """
 
     name = "Delete With Reason"
