@@ -75,10 +75,14 @@ class Sniffer:
         except LabError:
             os.close(self._file)
             raise
-        self._write(
-            pcapng.build_section_header(application=APPLICATION)
-            + pcapng.build_interface(self.interface)
-        )
+        try:
+            self._write(
+                pcapng.build_section_header(application=APPLICATION)
+                + pcapng.build_interface(self.interface)
+            )
+        except LabError:
+            self._close()
+            raise
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -100,17 +104,18 @@ class Sniffer:
     def stop(self) -> None:
         """Write what is still queued, then close; a second call does nothing.
 
-        Frames sent after the call began are left out, so it ends on a busy segment too.
+        Frames sent after the call began are left out, so it ends on a busy segment too. Raises
+        LabError where the rest cannot be written; it is closed then all the same.
         """
         if self._file < 0:
             return
-        self._refuse_more()
-        while self.on_readable():
-            pass
-        self._count_drops()
-        self._socket.close()
-        os.close(self._file)
-        self._file = -1
+        try:
+            self._refuse_more()
+            while self.on_readable():
+                pass
+            self._count_drops()
+        finally:
+            self._close()
 
     def _receive(self) -> pcapng.Frame | None:
         """The next frame of the queue."""
@@ -146,6 +151,11 @@ class Sniffer:
         """What the queue had no room for."""
         packed = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.dropped += int(struct.unpack("@II", packed)[1])
+
+    def _close(self) -> None:
+        self._socket.close()
+        os.close(self._file)
+        self._file = -1
 
     def _write(self, octets: bytes) -> None:
         """All of them, or LabError: a full disk must not pass for a quiet segment."""
