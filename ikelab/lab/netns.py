@@ -212,8 +212,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def end_processes(pids: Iterable[int]) -> None:
-    """SIGTERM, then SIGKILL for those that take too long; returns when all are gone."""
+def end_processes(pids: Iterable[int], *, grace: float = _GRACE_SECONDS) -> None:
+    """SIGTERM, after `grace` seconds SIGKILL for what still runs; returns when all are gone."""
     with ExitStack() as stack:
         waiting: dict[int, int] = {}
         for pid in pids:
@@ -223,7 +223,7 @@ def end_processes(pids: Iterable[int]) -> None:
                 continue  # it has gone by itself
             stack.callback(os.close, descriptor)
             waiting[descriptor] = pid
-        for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
             for descriptor in waiting:
                 try:
                     signal.pidfd_send_signal(descriptor, number)

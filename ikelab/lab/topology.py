@@ -26,7 +26,8 @@ _SEGMENTS = 100
 
 # A lab's and a node's name together name a namespace, a log and a control socket, whose path may
 # have 107 octets; a segment's is a Linux device.
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+"""What a lab may be called, and a node too."""
 _SEGMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}")
 _RESERVED_NODES = {"switch", "supervisor"}  # our own namespace, our own socket
@@ -283,7 +284,7 @@ class _Reader:
         return None if name is None else value.one_of(name, self.segments, "segment")
 
 
-def _name(value: Value, pattern: re.Pattern[str] = _NAME, most: int = 31) -> str | None:
+def _name(value: Value, pattern: re.Pattern[str] = LAB_NAME, most: int = 31) -> str | None:
     """A name of the user's own, fit for a namespace, a device and a file."""
     name = value.text()
     if name is None or pattern.fullmatch(name):
