@@ -1,0 +1,231 @@
+"""What a node looks like at one moment, as plain rows: the matter of every show command.
+
+A node fills these from its engines; `show.py` prints them, as text or JSON. Secrets are not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from ikelab.ios.config import LabMode, RunningConfig
+from ikelab.isakmp.policy import IsakmpPolicy, ProxyIdentity, TransformSet
+from ikelab.wire.numbers import Group
+
+
+@dataclass(frozen=True, slots=True)
+class IsakmpSaRow:
+    """One phase 1 SA. state: as `shown`, such as "QM_IDLE". conn_id: 0 before keys exist.
+
+    policy: what was agreed on, None before. remaining: seconds of its life. dpd, nat: whether the
+    peer announced dead peer detection, whether NAT traversal is in use.
+    """
+
+    local: str
+    remote: str
+    initiator: bool
+    state: str
+    conn_id: int = 0
+    status: str = "ACTIVE"
+    profile: str | None = None
+    policy: IsakmpPolicy | None = None
+    remaining: int | None = None
+    dpd: bool = False
+    nat: bool = False
+
+    @property
+    def dst(self) -> str:
+        """The responder's address."""
+        return self.remote if self.initiator else self.local
+
+    @property
+    def src(self) -> str:
+        """The initiator's address."""
+        return self.local if self.initiator else self.remote
+
+
+@dataclass(frozen=True, slots=True)
+class IpsecSaRow:
+    """A pair of ESP SAs with its counters. interface: the tunnel's. spis: as numbers.
+
+    remaining_*: until the pair is replaced. conn_id: a small number a pair, told apart by it.
+    """
+
+    interface: str
+    local: str
+    remote: str
+    local_proxy: ProxyIdentity
+    remote_proxy: ProxyIdentity
+    transform: TransformSet
+    inbound_spi: int
+    outbound_spi: int
+    remaining_seconds: int
+    remaining_kilobytes: int
+    remote_port: int = 500
+    conn_id: int = 1
+    pfs: Group | None = None
+    encaps: int = 0
+    decaps: int = 0
+    send_errors: int = 0
+    receive_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DropRow:
+    """How many datagrams were refused for one reason. last: the sentence of the newest."""
+
+    reason: str
+    count: int
+    last: str = ""
+
+
+class CertificateKind(Enum):
+    """Whose certificate it is; the values are the heads that IOS prints."""
+
+    ROUTER = "Certificate"
+    SUBORDINATE_CA = "Certificate (subordinate CA certificate)"
+    CA = "CA Certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """One certificate that is held. issuer, subject: one string a relative distinguished name.
+
+    usage: "General Purpose" or "Signature". name, address, device_serial: what the subject says of
+    the router. storage: such as "nvram:ra-subca#9.cer". rollover: it takes over when the other
+    one ends.
+    """
+
+    kind: CertificateKind
+    serial: int
+    usage: str
+    issuer: tuple[str, ...]
+    subject: tuple[str, ...]
+    start: datetime
+    end: datetime
+    trustpoints: tuple[str, ...]
+    crl_urls: tuple[str, ...] = ()
+    renew: datetime | None = None
+    name: str | None = None
+    address: str | None = None
+    device_serial: str | None = None
+    storage: str | None = None
+    rollover: bool = False
+    fingerprint_md5: str = ""
+    fingerprint_sha1: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCertificateRow:
+    """A certificate that was asked for. Fingerprints: of the PKCS#10, upper-case hexadecimal."""
+
+    trustpoint: str
+    name: str
+    fingerprint_md5: str
+    fingerprint_sha1: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustpointRow:
+    """A trustpoint. subject, serial: of its CA certificate, None before it is authenticated."""
+
+    name: str
+    subject: tuple[str, ...] = ()
+    serial: int | None = None
+    enrolled: bool = False
+    pending: bool = False
+    enrollment_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrlRow:
+    """A CRL in the cache. size: octets of its DER. superseded: only counted, not used any more."""
+
+    issuer: tuple[str, ...]
+    last_update: datetime
+    next_update: datetime
+    url: str
+    size: int
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """A certificate server. status: as its state says; running: whether it answers requests.
+
+    Fingerprints: MD5, upper-case hexadecimal, None where there is no certificate.
+    """
+
+    name: str
+    status: str
+    running: bool
+    issuer: str
+    granting: str
+    last_serial: int
+    database_level: str
+    fingerprint: str | None = None
+    subordinate: bool = False
+    upper_fingerprint: str | None = None
+    expires: datetime | None = None
+    crl_next_update: datetime | None = None
+    storage: str | None = None
+    overlap_days: int | None = None
+    rollover_timer: datetime | None = None
+    pending_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """An enrollment request. kind: "subordinate", "ra" or "router". fingerprint: MD5, hex."""
+
+    server: str
+    request_id: int
+    kind: str
+    state: str
+    fingerprint: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An RSA key pair's public half. public_key: SubjectPublicKeyInfo, DER."""
+
+    label: str
+    public_key: bytes
+    generated: datetime | None = None
+    usage: str = "General Purpose Key"
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRow:
+    """An interface. status: "up", "down" or "administratively down"; protocol: "up" or "down"."""
+
+    name: str
+    address: str | None
+    status: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """Everything a node shows. moment, synced: its own clock. uptime: seconds."""
+
+    config: RunningConfig
+    moment: datetime
+    synced: bool = True
+    uptime: int = 0
+    version: str = ""
+    mode: LabMode = "modern"
+    isakmp_sas: tuple[IsakmpSaRow, ...] = ()
+    ipsec_sas: tuple[IpsecSaRow, ...] = ()
+    drops: tuple[DropRow, ...] = ()
+    certificates: tuple[CertificateRow, ...] = ()
+    pending_certificates: tuple[PendingCertificateRow, ...] = ()
+    trustpoints: tuple[TrustpointRow, ...] = ()
+    crls: tuple[CrlRow, ...] = ()
+    servers: tuple[ServerRow, ...] = ()
+    requests: tuple[RequestRow, ...] = ()
+    keys: tuple[KeyRow, ...] = ()
+    interfaces: tuple[InterfaceRow, ...] = ()
+    debugging: frozenset[str] = field(default_factory=frozenset)
