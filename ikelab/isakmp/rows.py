@@ -148,7 +148,8 @@ def refuse_main_mode(
         assert row is not None and isinstance(row.new_state, State), work.sa.state
         given = (Major.INTERNAL, Minor.PROCESS_ERROR)
         actions.append(transition(work.sa, 0, given, work.sa.state, row.new_state))
-        base = _count_error(context, base, work.now)
+        if base.keys is not None:  # before keys exist anybody could spend the budget
+            base = _count_error(context, base, work.now)
     context.table.sas[sa.handle] = base
     actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
     if sa.state is State.IKE_READY and not sa.initiator:
