@@ -338,11 +338,12 @@ def build_request(
     challenge: str | None = None,
     fqdns: Sequence[str] = (),
     addresses: Sequence[str] = (),
+    ca: bool = False,
 ) -> bytes:
     """PKCS #10, DER. The same arguments give the same octets: PKCS #1 v1.5 draws nothing.
 
-    fqdns, addresses: asked for as subjectAltName. Raises PkiError("bad-request",
-    "key-too-short").
+    fqdns, addresses: asked for as subjectAltName; ca: whether basicConstraints CA:TRUE is asked
+    for. Raises PkiError("bad-request", "key-too-short").
     """
     attributes = []
     if challenge:
@@ -350,11 +351,14 @@ def build_request(
         value = der.tlv(tag, challenge.encode())
         attributes.append(_attribute(_CHALLENGE_PASSWORD, value))
     try:
-        names = _alternative_names(fqdns, addresses, subject)
+        wanted = [
+            extensions.build_basic_constraints(None) if ca else b"",
+            _alternative_names(fqdns, addresses, subject),
+        ]
     except ValueError as error:
         raise PkiError("bad-request", f"a name cannot be written: {error}") from None
-    if names:
-        attributes.append(_attribute(_EXTENSION_REQUEST, der.sequence(names)))
+    if any(wanted):
+        attributes.append(_attribute(_EXTENSION_REQUEST, der.sequence(*wanted)))
     info = der.sequence(
         der.integer(0),
         subject,
