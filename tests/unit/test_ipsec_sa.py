@@ -263,3 +263,27 @@ def test_wider_proxies_are_taken(proxy: ProxyIdentity) -> None:
 def test_reserved_spis_are_refused(spi: bytes) -> None:
     ours = request()
     assert install_refusal(replace(ours, outbound=replace(ours.outbound, spi=spi))) == "esp-spi"
+
+
+def test_at_ip_mtu_1400_only_aes_with_long_icvs_in_tunnel_mode_exceeds_1500_octets() -> None:
+    # The rule that runtime/dataplane/base.py states.
+    too_long = set()
+    for encryption, bits in (
+        (EspTransform.ESP_DES, None),
+        (EspTransform.ESP_3DES, None),
+        (EspTransform.ESP_AES, 256),
+    ):
+        for authentication in AuthAlgorithm:
+            for mode in (EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL):
+                cipher, integrity = key_lengths(encryption, bits, authentication)
+                keys = EspKeys(b"\x7f\0\0\1", bytes(range(cipher)), bytes(integrity))
+                transform = TransformSet("T", encryption, bits, authentication, mode)
+                ours = replace(request(), transform=transform, inbound=keys, outbound=keys)
+                pair = SaPair(ours, KEY, bytes(16 if bits else 8))
+                packet = b"\x45" + bytes(1399)
+                if 20 + len(pair.protect(packet)) > 1500:
+                    too_long.add((encryption, authentication, mode))
+    assert too_long == {
+        (EspTransform.ESP_AES, AuthAlgorithm.HMAC_SHA2_384, EncapsulationMode.TUNNEL),
+        (EspTransform.ESP_AES, AuthAlgorithm.HMAC_SHA2_512, EncapsulationMode.TUNNEL),
+    }
