@@ -256,6 +256,10 @@ class CaStore(Protocol):
         """Whether any one-time password waits to be used."""
         ...
 
+    def queue_files(self, files: Sequence[NewFile]) -> None:
+        """Files for the storage that come with no other change."""
+        ...
+
     def outbox(self) -> tuple[StorageFile, ...]:
         """Files not yet written to the storage, in order."""
         ...
@@ -267,9 +271,10 @@ class CaStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PendingEnrollment:
-    """What a restarted router needs to go on polling. serial: of the certificate renewed, or 0.
+    """What a restarted router needs to go on polling. subject: Name, DER.
 
-    key_label: of the pair the new certificate will hold.
+    key_label: of the pair the new certificate will hold. renews: signed by the certificate that is
+    to be replaced, not by a self-signed one.
     """
 
     transaction_id: str
@@ -313,6 +318,10 @@ class Nvram(Protocol):
 
     def key_labels(self) -> tuple[str, ...]:
         """The labels of all key pairs, in alphabetical order."""
+        ...
+
+    def key_users(self, label: str) -> tuple[str, ...]:
+        """Names of the trustpoints whose certificate is for this key pair."""
         ...
 
     def load_trustpoint(self, name: str) -> StoredTrustpoint | None:

@@ -381,6 +381,11 @@ class SqliteCaStore(Database):
 
     # --- outbox -------------------------------------------------------------------------------
 
+    def queue_files(self, files: Sequence[NewFile]) -> None:
+        """All of them, or none."""
+        with self.transaction() as connection:
+            _queue_files(connection, files)
+
     def outbox(self) -> tuple[StorageFile, ...]:
         """In the order they were queued."""
         rows = self.connection.execute(
@@ -427,6 +432,13 @@ class SqliteNvram(Database):
     def key_labels(self) -> tuple[str, ...]:
         """In alphabetical order."""
         rows = self.connection.execute("SELECT label FROM key_pair ORDER BY label")
+        return tuple(row[0] for row in rows)
+
+    def key_users(self, label: str) -> tuple[str, ...]:
+        """In alphabetical order."""
+        rows = self.connection.execute(
+            "SELECT name FROM trustpoint WHERE key_label = ? ORDER BY name", (label,)
+        )
         return tuple(row[0] for row in rows)
 
     def load_trustpoint(self, name: str) -> StoredTrustpoint | None:

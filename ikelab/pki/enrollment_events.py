@@ -1,0 +1,113 @@
+"""What a trustpoint is told by its router, and what others learn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ikelab.pki.events import HttpFailed, HttpReply, PkiAction
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Event: `crypto pki authenticate NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptCa:
+    """Event: the answer to "Do you accept this certificate?"."""
+
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Enroll:
+    """Event: `crypto pki enroll NAME`: a first enrollment, also where a certificate is there.
+
+    password: the challenge; goes into the request and is not kept.
+    """
+
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """Event: `next_timer()` is due."""
+
+
+TrustpointEvent = Authenticate | AcceptCa | Enroll | TimerFired | HttpReply | HttpFailed
+
+
+@dataclass(frozen=True, slots=True)
+class CaCertificateOffered:
+    """Notice: a CA certificate came and no fingerprint was configured; wants `AcceptCa`.
+
+    Fingerprints: upper-case hex. subordinate: it is not self-signed, which IOS remarks upon.
+    """
+
+    trustpoint: str
+    subject: str
+    fingerprint_md5: str
+    fingerprint_sha1: str
+    subordinate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationFailed:
+    """Notice: there is no accepted CA certificate. reason: short name; detail: a sentence."""
+
+    trustpoint: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPairGenerated:
+    """Notice (%CRYPTO-6-AUTOGEN): a key pair was made for an enrollment."""
+
+    label: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalStarted:
+    """Notice (%PKI-6-CERTRENEWAUTO): the certificate's renew date has come."""
+
+    trustpoint: str
+
+
+TrustpointAction = (
+    PkiAction | CaCertificateOffered | AuthenticationFailed | KeyPairGenerated | RenewalStarted
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The router as it names itself in a request. serial: of its board ("FTX1048A6QA")."""
+
+    hostname: str
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A router certificate that can be used. chain: DER, its issuer first.
+
+    key_label: of the key pair in nvram.
+    """
+
+    trustpoint: str
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    key_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What one trustpoint lets a peer be checked against.
+
+    anchors: DER of the CA certificates it holds. revocation_check: "crl" and "none", in order.
+    """
+
+    trustpoint: str
+    anchors: tuple[bytes, ...]
+    revocation_check: tuple[str, ...] = ("crl",)

@@ -1,0 +1,311 @@
+"""What a certificate server signs and files: certificates, CRLs, and the storage's copies.
+
+Pure functions: the CA's key and dates are arguments, the order of reserving, signing and recording
+is kept by `cert_server.py`. Certificate profile: the extensions IOS is known to set (CDP, keyUsage,
+authority and subject key identifiers; basicConstraints on a CA certificate).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509 as library_x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    KeySerializationEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+
+from ikelab.errors import PkiError
+from ikelab.pki.algorithms import public_key_info
+from ikelab.pki.ca_events import RequestGranted
+from ikelab.pki.config import CertServerConfig
+from ikelab.pki.crl import build_crl
+from ikelab.pki.scep import FailInfo
+from ikelab.pki.store import (
+    Authority,
+    CaStore,
+    EnrollmentRequest,
+    IssuedCertificate,
+    IssuedCrl,
+    NewFile,
+    RequestKind,
+)
+from ikelab.pki.x509 import (
+    Certificate,
+    CertificateRequest,
+    build_certificate,
+    format_name,
+    load_certificate,
+    load_request,
+    name_values,
+    names_match,
+    parse_dn,
+)
+
+ROUTER_USAGE = frozenset({"digitalSignature", "keyEncipherment"})
+CA_USAGE = frozenset({"digitalSignature", "keyCertSign", "cRLSign"})
+
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_SERIAL_FILE = re.compile(rb"(?:db_)?version = 1\r?\nlast_serial = 0x([0-9A-Fa-f]{1,15})\s*")
+_ISSUED_FILE = re.compile(r"([0-9A-Fa-f]{1,15})\.(?:crt|cnm)")
+
+
+def issuer_name(config: CertServerConfig) -> bytes:
+    """`issuer-name`, or cn=NAME as IOS has it by default. DER."""
+    return parse_dn(config.issuer_name or f"cn={config.name}")
+
+
+def sign_ca_certificate(
+    config: CertServerConfig, key: RSAPrivateKey, serial: int, now: datetime
+) -> bytes:
+    """The root's self-signed certificate, valid from now (whole seconds). DER."""
+    name = issuer_name(config)
+    start = now.replace(microsecond=0)
+    return build_certificate(
+        serial=serial,
+        issuer=name,
+        subject=name,
+        public_key_info=public_key_info(key),
+        not_before=start,
+        not_after=start + config.lifetime_ca_certificate,
+        issuer_key=key,
+        digest=config.hash,
+        ca=True,
+        key_usage=CA_USAGE,
+        crl_url=None,
+        authority_key_id=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Signs what the queue holds, and records it before anybody sees it."""
+
+    config: CertServerConfig
+    store: CaStore
+    authority: Authority
+    ca: Certificate
+    legacy: bool
+
+    def grant(self, waiting: EnrollmentRequest, now: datetime) -> tuple[bytes, RequestGranted]:
+        """Sign and record the answer to a pending request; (DER, notice).
+
+        Raises PkiError("ca-expired"), or PkiError("not-pending") if somebody was faster: the
+        serial number reserved is then skipped and the certificate signed is thrown away.
+        """
+        check_dates(self.config, self.ca, now)
+        request = load_request(waiting.request, legacy=self.legacy)
+        serial = self.store.reserve_serial()
+        der = sign_certificate(
+            self.config,
+            self.authority,
+            self.ca,
+            request,
+            waiting.kind,
+            serial,
+            now,
+            self.legacy,
+        )
+        files = issued_files(self.config, der, self.store.last_serial())
+        if not self.store.grant_request(waiting.number, IssuedCertificate(serial, der), files):
+            raise PkiError(
+                "not-pending", f"request {waiting.request_id or 0} is not pending any more"
+            )
+        subject = format_name(request.subject)
+        return der, RequestGranted(self.config.name, waiting.request_id or 0, serial, subject)
+
+
+def check_dates(config: CertServerConfig, ca: Certificate, now: datetime) -> None:
+    """A CA signs only while its own certificate holds. Raises PkiError("ca-expired")."""
+    if not ca.not_before <= now < ca.not_after:
+        raise PkiError(
+            "ca-expired",
+            f"the CA certificate of {config.name} holds from {ca.not_before:%Y-%m-%d %H:%M:%S} to"
+            f" {ca.not_after:%Y-%m-%d %H:%M:%S}, now is {now:%Y-%m-%d %H:%M:%S}",
+        )
+
+
+def sign_certificate(
+    config: CertServerConfig,
+    authority: Authority,
+    ca: Certificate,
+    request: CertificateRequest,
+    kind: RequestKind,
+    serial: int,
+    now: datetime,
+    legacy: bool,
+) -> bytes:
+    """A certificate for a request, from now and never longer than the CA's own. DER.
+
+    Of what the requester wrote only name, key and alternative names are taken over; what the
+    certificate may be used for is the CA's decision.
+    """
+    start = now.replace(microsecond=0)
+    is_ca = kind is RequestKind.SUB_CA
+    fqdns, addresses = ((), ()) if is_ca else _alternative_names(request, legacy)
+    return build_certificate(
+        serial=serial,
+        issuer=ca.subject,
+        subject=request.subject,
+        public_key_info=request.public_key_info,
+        not_before=start,
+        not_after=min(start + config.lifetime_certificate, ca.not_after),
+        issuer_key=authority.key,
+        digest=config.hash,
+        ca=is_ca,
+        key_usage=CA_USAGE if is_ca else ROUTER_USAGE,
+        crl_url=config.cdp_url,
+        authority_key_id=ca.subject_key_id,
+        fqdns=fqdns,
+        addresses=addresses,
+    )
+
+
+def _alternative_names(
+    request: CertificateRequest, legacy: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Host names and addresses for subjectAltName.
+
+    Peers of today look for a router's name there only; the certificates of 2009 (539 octets in the
+    guide's log) have it in the subject alone, so what stands there is not repeated for them.
+    """
+    if not legacy:
+        return request.fqdns, request.addresses
+    own = {text.lower() for text in name_values(request.subject)}
+    return (
+        tuple(fqdn for fqdn in request.fqdns if fqdn.lower() not in own),
+        tuple(address for address in request.addresses if address not in own),
+    )
+
+
+def sign_crl(
+    config: CertServerConfig,
+    authority: Authority,
+    revoked: Iterable[tuple[int, datetime, int | None]],
+    last: IssuedCrl | None,
+    now: datetime,
+    legacy: bool,
+) -> IssuedCrl:
+    """The CRL that follows `last`: a greater number, and never an earlier thisUpdate.
+
+    legacy: version 1 without extensions, as the guide's 218 octets show; the number is then only
+    in our own records. A clock that was set back keeps the last date until it has caught up.
+    """
+    ca = load_certificate(authority.certificate)
+    start = now.replace(microsecond=0)
+    if last is not None:
+        start = max(start, last.this_update)
+    number = 1 if last is None else last.number + 1
+    end = start + config.lifetime_crl
+    crl = build_crl(
+        issuer=ca.subject,
+        this_update=start,
+        next_update=end,
+        number=None if legacy else number,
+        revoked=tuple(revoked),
+        key=authority.key,
+        digest=config.hash,
+        authority_key_id=None if legacy else ca.subject_key_id,
+        version=1 if legacy else 2,
+    )
+    return IssuedCrl(number, start, end, crl)
+
+
+def check_request(request: CertificateRequest, ca: Certificate) -> None:
+    """Names no CA of ours signs, however the request is granted. Raises PkiError("bad-name")."""
+    if names_match(request.subject, ca.subject):
+        raise _bad_name("the name of this CA itself")
+    values = name_values(request.subject)
+    if not values and not request.fqdns and not request.addresses:
+        raise _bad_name("no name at all")
+    if not all(text and text.isprintable() for text in values):
+        raise _bad_name("a name with control characters in it")
+    for fqdn in request.fqdns:
+        if len(fqdn) > 253 or not all(map(_HOST_LABEL.fullmatch, fqdn.split("."))):
+            raise _bad_name(f"{fqdn!r:.80}, not a host name (wildcards are not signed)")
+
+
+def _bad_name(detail: str) -> PkiError:
+    return PkiError("bad-name", f"the request: {detail}", fail_info=FailInfo.BAD_REQUEST)
+
+
+# --- storage files --------------------------------------------------------------------------------
+
+
+def issued_files(config: CertServerConfig, certificate: bytes, last_serial: int) -> list[NewFile]:
+    """Files of one issue by `database level`, in the guide's order: .crt, .cnm, NAME.ser."""
+    parsed = load_certificate(certificate)
+    files: list[NewFile] = []
+    if config.database_level == "complete":
+        files.append((f"{parsed.serial:X}.crt", certificate))
+    if config.database_level in ("names", "complete"):
+        text = (
+            f"subjectname_str = {format_name(parsed.subject)}\n"
+            f"expiration = {parsed.not_after:%H:%M:%S UTC %b %d %Y}\n"
+        )
+        files.append((f"{parsed.serial:X}.cnm", text.encode()))
+    files.append(serial_file(config.name, last_serial))
+    return files
+
+
+def serial_file(name: str, last_serial: int) -> NewFile:
+    """NAME.ser: 32 octets for a one-digit serial, as the guide's "OK - 32/4096 bytes" shows.
+
+    The layout is a fit to that size, not a documented one.
+    """
+    return f"{name}.ser", f"db_version = 1\nlast_serial = 0x{last_serial:X}".encode()
+
+
+def restored_serial(name: str, serial_octets: bytes | None, names: Iterable[str]) -> int:
+    """The highest serial number a storage knows of: the .ser file's or that of any .crt or .cnm.
+
+    The files of one issue are written .crt, .cnm, .ser: a storage that broke off in between has a
+    certificate of a higher number than its .ser says. serial_octets None: no .ser file there.
+    Raises PkiError("storage-unreadable") for a .ser that is not one.
+    """
+    issued = [int(found[1], 16) for file in names if (found := _ISSUED_FILE.fullmatch(file))]
+    if serial_octets is None:
+        return max(issued, default=0)
+    parsed = _SERIAL_FILE.fullmatch(serial_octets)
+    if parsed is None:
+        raise PkiError(
+            "storage-unreadable",
+            f"There was a problem reading the file '{name}.ser' from certificate storage:"
+            f" {len(serial_octets)} octets that do not name the last serial number",
+        )
+    return max([int(parsed[1], 16), *issued])
+
+
+def archive_file(config: CertServerConfig, authority: Authority, legacy: bool) -> list[NewFile]:
+    """NAME_0000N.p12 with the CA's key and certificates, if `database archive` gives a password.
+
+    N is one more than the generation: the first archive of the guide's servers is _00002.
+    """
+    if config.archive_password is None:
+        return []
+    encryption: KeySerializationEncryption
+    password = config.archive_password.encode()
+    if legacy:  # what IOS of 2009 can read back
+        encryption = (
+            PrivateFormat.PKCS12.encryption_builder()
+            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+            .hmac_hash(SHA1())
+            .build(password)
+        )
+    else:
+        encryption = BestAvailableEncryption(password)
+    octets = pkcs12.serialize_key_and_certificates(
+        config.name.encode(),
+        authority.key,
+        library_x509.load_der_x509_certificate(authority.certificate),
+        [library_x509.load_der_x509_certificate(upper) for upper in authority.chain],
+        encryption,
+    )
+    return [(f"{config.name}_{authority.generation + 1:05d}.p12", octets)]

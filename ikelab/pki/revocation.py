@@ -1,0 +1,356 @@
+"""A router's CRL cache and the check of a peer's certificates (RFC 5280 sections 5 and 6).
+
+`check` builds a path, verifies its signatures and dates, and only then asks the web server named
+in the verified certificates for a CRL: an impostor cannot make a router fetch anything. Revocation
+is looked up at every authentication; nothing here remembers that a peer was once accepted
+(CVE-2011-0935 is the story of a router that did).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from ipaddress import AddressValueError, IPv4Address
+from urllib.parse import urlsplit
+
+from ikelab.errors import PkiError
+from ikelab.pki.chain import build_path, build_paths, check_crl_dates, validate
+from ikelab.pki.crl import Crl, load_crl, verify_crl
+from ikelab.pki.enrollment_events import Trust
+from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
+from ikelab.pki.x509 import Certificate, format_name, load_certificate, names_match
+from ikelab.types import Now
+
+# "Parsed CRL cache maximum size is 65536 bytes", in the guide's `show crypto pki crls`.
+CACHE_LIMIT = 65536
+_MAX_WAITING = 256  # checks of handshakes that wait for CRLs at one time
+_MAX_CERTIFICATES = 16  # of one peer; the longest chain of any CA hierarchy here has four
+_MAX_URL = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PathAccepted:
+    """Action: the certificates of `check` hold. path: DER, the peer's first, the anchor last."""
+
+    handle: int
+    trustpoint: str
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathRefused:
+    """Action: they do not. reason: short name ("revoked", "expired"); detail: a sentence."""
+
+    handle: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CachedCrl:
+    """A CRL in the cache. issuer: the CA certificate that verified it. url: where it came from.
+
+    superseded: a newer one is there; it is only counted until its own nextUpdate, as the guide's
+    cache of 458 octets (218 + 240) shows.
+    """
+
+    crl: Crl
+    issuer: Certificate
+    url: str
+    superseded: bool = False
+
+
+RevocationAction = HttpRequest | CrlInstalled | CrlRefused | PathAccepted | PathRefused
+
+
+@dataclass(slots=True)
+class _Check:
+    """A peer waiting for its verdict.
+
+    asked: URLs fetched for this check, each once: two CRLs that do not fit into the cache together
+    must not chase each other for ever. failed: why a URL gave nothing.
+    """
+
+    handle: int
+    path: Sequence[Certificate]
+    trust: Trust
+    asked: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """A request in flight, and who waits for it."""
+
+    url: str
+    issuer: Certificate
+    waiting: list[_Check] = field(default_factory=list)
+
+
+class RevocationChecker:
+    """Checks of peers' certificates, and the CRLs they need.
+
+    legacy: MD5, SHA-1 and short keys are taken. limit: octets of DER in the cache.
+    """
+
+    def __init__(self, legacy: bool = False, limit: int = CACHE_LIMIT) -> None:
+        self.limit = limit
+        self._legacy = legacy
+        self._cache: list[CachedCrl] = []
+        self._fetches: dict[str, _Fetch] = {}
+        self._sent = 0
+
+    def check(
+        self, handle: int, certificates: Sequence[bytes], trusts: Sequence[Trust], now: Now
+    ) -> list[RevocationAction]:
+        """Start a check; its verdict comes now or after a fetch. certificates: leaf first.
+
+        trusts: the trustpoints that may vouch for the peer, the first that can does.
+        """
+        try:
+            path, trust = _trusted_path(certificates, trusts, now.wall, self._legacy)
+        except PkiError as error:
+            return [PathRefused(handle, error.reason, error.detail)]
+        return self._advance(_Check(handle, path, trust), now)
+
+    def handle(self, event: HttpReply | HttpFailed, now: Now) -> list[RevocationAction]:
+        """The answer to an `HttpRequest` of this cache; others are not ours and change nothing."""
+        fetch = self._fetches.pop(event.handle, None)
+        if fetch is None:
+            return []
+        actions: list[RevocationAction] = []
+        name = format_name(fetch.issuer.subject)
+        try:
+            crl = self._accept(fetch, event, now.wall)
+            actions.append(CrlInstalled(name, fetch.url, len(crl.der)))
+        except PkiError as error:
+            actions.append(CrlRefused(name, fetch.url, str(error)))
+            for check in fetch.waiting:
+                check.failed[fetch.url] = str(error)
+        for check in fetch.waiting:
+            actions += self._advance(check, now)
+        return actions
+
+    def request(self, url: str, issuer: bytes) -> list[RevocationAction]:
+        """`crypto pki crl request`: fetch now, whatever the cache holds. issuer: DER."""
+        certificate = load_certificate(issuer)
+        reason = _url_fault(url)
+        if reason:
+            return [CrlRefused(format_name(certificate.subject), url, reason)]
+        return self._fetch(url, certificate, None)
+
+    def entries(self, now: datetime) -> tuple[CachedCrl, ...]:
+        """What the cache holds, the oldest first; an outdated CRL is not there any more."""
+        self._drop_outdated(now)
+        return tuple(self._cache)
+
+    def size(self, now: datetime) -> int:
+        """Octets of DER in the cache."""
+        return sum(len(entry.crl.der) for entry in self.entries(now))
+
+    def clear(self) -> None:
+        """`clear crypto pki crls`."""
+        self._cache.clear()
+
+    # --- verdicts ---------------------------------------------------------------------------------
+
+    def _advance(self, check: _Check, now: Now) -> list[RevocationAction]:
+        """Go through the trustpoint's methods until one gives a verdict or must wait."""
+        accepted = PathAccepted(
+            check.handle, check.trust.trustpoint, tuple(item.der for item in check.path)
+        )
+        fault = ""
+        for method in check.trust.revocation_check:
+            if method == "none":
+                return [accepted]
+            wanted = self._missing(check.path, now.wall)
+            if wanted is None:
+                return [self._verdict(check, accepted, now.wall)]
+            certificate, issuer = wanted
+            url = next((url for url in certificate.crl_urls if not _url_fault(url)), None)
+            if url is None:
+                fault = f"{format_name(certificate.subject)} names no CRL that can be fetched"
+            elif url in check.asked:
+                fault = f"{url}: {check.failed.get(url, 'the cache is too small for it')}"
+            elif sum(len(fetch.waiting) for fetch in self._fetches.values()) >= _MAX_WAITING:
+                fault = f"{_MAX_WAITING} checks wait for CRLs already"
+            else:
+                check.asked.add(url)
+                return self._fetch(url, issuer, check)
+        return [PathRefused(check.handle, "crl-unavailable", fault)]
+
+    def _verdict(
+        self, check: _Check, accepted: PathAccepted, at: datetime
+    ) -> PathAccepted | PathRefused:
+        anchors = (check.path[-1],)
+        try:
+            validate(
+                check.path,
+                anchors,
+                at,
+                lambda issuer: self._usable(issuer, at),
+                "crl",
+                legacy=self._legacy,
+            )
+        except PkiError as error:
+            return PathRefused(check.handle, error.reason, error.detail)
+        return accepted
+
+    def _missing(
+        self, path: Sequence[Certificate], at: datetime
+    ) -> tuple[Certificate, Certificate] | None:
+        """The first (certificate, issuer) of the path whose issuer has no usable CRL here."""
+        pairs = zip(path, path[1:], strict=False)
+        return next((pair for pair in pairs if self._usable(pair[1], at) is None), None)
+
+    # --- cache ------------------------------------------------------------------------------------
+
+    def _newest(self, issuer: Certificate) -> CachedCrl | None:
+        """By name and key: another CA of the same name has its own CRLs."""
+        for entry in reversed(self._cache):
+            same_key = entry.issuer.public_key_info == issuer.public_key_info
+            if same_key and names_match(entry.issuer.subject, issuer.subject):
+                return entry
+        return None
+
+    def _usable(self, issuer: Certificate, at: datetime) -> Crl | None:
+        entry = self._newest(issuer)
+        if entry is None:
+            return None
+        try:
+            check_crl_dates(entry.crl, at)
+        except PkiError:
+            return None
+        return entry.crl
+
+    def _fetch(self, url: str, issuer: Certificate, check: _Check | None) -> list[RevocationAction]:
+        """Ask for a CRL, or wait with those who have asked already: one in flight per URL."""
+        waiting = [] if check is None else [check]
+        for fetch in self._fetches.values():
+            if (fetch.url, fetch.issuer.der) == (url, issuer.der):
+                fetch.waiting += waiting
+                return []
+        self._sent += 1
+        handle = f"crl {self._sent}"
+        self._fetches[handle] = _Fetch(url, issuer, waiting)
+        return [HttpRequest(handle, "GET", url)]
+
+    def _accept(self, fetch: _Fetch, event: HttpReply | HttpFailed, at: datetime) -> Crl:
+        """Verify what was fetched and cache it. Raises PkiError; the cache is then as before."""
+        if isinstance(event, HttpFailed):
+            raise PkiError("crl-unavailable", event.reason)
+        if event.status != 200:
+            raise PkiError("crl-unavailable", f"HTTP status {event.status}")
+        if len(event.body) > self.limit:
+            raise PkiError(
+                "crl-too-large", f"{len(event.body)} octets; the cache has room for {self.limit}"
+            )
+        crl = load_crl(event.body)
+        verify_crl(crl, fetch.issuer, legacy=self._legacy)
+        check_crl_dates(crl, at)
+        self._install(CachedCrl(crl, fetch.issuer, fetch.url), at)
+        return crl
+
+    def _install(self, new: CachedCrl, at: datetime) -> None:
+        old = self._newest(new.issuer)
+        if old is not None:
+            if old.crl.der == new.crl.der:
+                return
+            _refuse_older(new.crl, old.crl)
+            self._cache[self._cache.index(old)] = replace(old, superseded=True)
+        self._cache.append(new)
+        self._drop_outdated(at)
+        self._make_room()
+
+    def _drop_outdated(self, at: datetime) -> None:
+        self._cache = [
+            entry
+            for entry in self._cache
+            if entry.crl.next_update is not None and at < entry.crl.next_update
+        ]
+
+    def _make_room(self) -> None:
+        """Superseded CRLs go first, then the one fetched longest ago; never the newest."""
+        while sum(len(entry.crl.der) for entry in self._cache) > self.limit:
+            older = self._cache[:-1]
+            self._cache.remove(next((item for item in older if item.superseded), older[0]))
+
+
+def _trusted_path(
+    certificates: Sequence[bytes], trusts: Sequence[Trust], at: datetime, legacy: bool
+) -> tuple[Sequence[Certificate], Trust]:
+    """The first path to an anchor whose signatures and dates hold.
+
+    Raises the PkiError that says most: an unknown issuer only if no trustpoint knew it.
+    """
+    if not certificates:
+        raise PkiError("no-certificate", "the peer sent no certificate")
+    if len(certificates) > _MAX_CERTIFICATES:
+        raise PkiError("too-many-certificates", f"{len(certificates)}, at most {_MAX_CERTIFICATES}")
+    leaf, *others = [load_certificate(der) for der in certificates]
+    fault = PkiError("untrusted-issuer", f"no trustpoint knows {format_name(leaf.issuer)}")
+    for trust in trusts:
+        anchors = [load_certificate(der) for der in trust.anchors]
+        try:
+            path = _valid_path(leaf, others, anchors, at, legacy)
+        except PkiError as error:
+            if fault.reason == "untrusted-issuer":
+                fault = error
+            continue
+        return path, trust
+    raise fault
+
+
+def _valid_path(
+    leaf: Certificate,
+    others: Sequence[Certificate],
+    anchors: Sequence[Certificate],
+    at: datetime,
+    legacy: bool,
+) -> Sequence[Certificate]:
+    """The first of all paths that holds; with none, why the likeliest does not."""
+    fault: PkiError | None = None
+    for path in build_paths(leaf, others, anchors, at=at):
+        try:
+            validate(path, anchors, at, {}, "none", legacy=legacy)
+        except PkiError as error:
+            fault = fault or error
+            continue
+        return path
+    if fault is not None:
+        raise fault
+    return build_path(leaf, others, anchors, at=at)  # raises, with the reason
+
+
+def _refuse_older(new: Crl, old: Crl) -> None:
+    """A CRL that was replayed, or that goes back: by number where both have one, and by date."""
+    numbers = f"CRL {new.number} of {new.this_update:%Y-%m-%d %H:%M:%S} after CRL {old.number} of"
+    if new.this_update < old.this_update or (
+        new.number is not None and old.number is not None and new.number <= old.number
+    ):
+        raise PkiError("crl-older", f"{numbers} {old.this_update:%Y-%m-%d %H:%M:%S}")
+
+
+def _url_fault(url: str) -> str:
+    """Why a CRL is not fetched from a URL, "" if it may be.
+
+    Only plain HTTP, and no address that means this router itself or the link: the URL is the CA's
+    word, but a CA can be fooled into signing one (CVE-2022-40617 and kin).
+    """
+    if len(url) > _MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
+        return "not a URL that can be asked for"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "not a URL"
+    if parts.scheme != "http" or not host or port == 0 or parts.username is not None:
+        return "only http:// with a host name or address is fetched"
+    try:
+        address = IPv4Address(host)
+    except AddressValueError:
+        return "" if host != "localhost" and ":" not in host else "a host of this machine only"
+    if address.is_loopback or address.is_link_local or address.is_multicast or int(address) == 0:
+        return f"{address} is an address of this machine or link only"
+    return ""

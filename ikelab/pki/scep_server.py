@@ -1,0 +1,431 @@
+"""The CA's side of SCEP (RFC 8894) over HTTP: one request in, one reply out.
+
+A request is the same as an earlier one if CA key, transactionID, PKCS#10, signer's key and the
+certificate renewed are the same; it then gets the same answer, whatever was lost on the way.
+Whoever asks learns little: a message that cannot be opened, verified or placed is answered by a
+CertRep with failInfo, and only the notice says what was wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from ikelab.errors import PkiError
+from ikelab.pki import scep
+from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
+from ikelab.pki.cms import build_degenerate
+from ikelab.pki.issuer import Issuer, check_request
+from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
+from ikelab.pki.store import (
+    EnrollmentRequest,
+    NewRequest,
+    PasswordState,
+    RequestKey,
+    RequestKind,
+    RequestState,
+)
+from ikelab.pki.x509 import (
+    Certificate,
+    CertificateRequest,
+    fingerprint,
+    format_name,
+    load_certificate,
+    load_request,
+    names_match,
+)
+from ikelab.types import Rng
+
+# The GET of a request for RSA-4096 with its base64 and escapes is 9 KB.
+_MAX_TARGET = 16384
+_MAX_BODY = 65536
+_MAX_PARAMETERS = 8
+
+_CRL_TYPE = "application/pkix-crl"
+_DIGESTS = ("SHA-256", "SHA-384", "SHA-512")
+_MODERN = ("AES", "DES3", "POSTPKIOperation", "Renewal", "SCEPStandard", *_DIGESTS)
+_LEGACY = (*_MODERN[:-3], "SHA-1", *_DIGESTS)
+
+
+def capabilities(legacy: bool) -> tuple[str, ...]:
+    """GetCACaps keywords (RFC 8894 section 3.5.2).
+
+    SHA-384 has no keyword there, but strongSwan 5.9.8 takes AES from nobody who does not list it.
+    """
+    return _LEGACY if legacy else _MODERN
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a CertRep is to say. certificates, crls: DER, for SUCCESS only."""
+
+    status: PkiStatus
+    certificates: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    fail_info: FailInfo | None = None
+
+
+class ScepServer:
+    """Answers for one CA at one moment; all state is in the store of its issuer."""
+
+    def __init__(self, issuer: Issuer, rng: Rng) -> None:
+        self._issuer = issuer
+        self._config = issuer.config
+        self._store = issuer.store
+        self._legacy = issuer.legacy
+        self._rng = rng
+
+    # --- HTTP -------------------------------------------------------------------------------------
+
+    def answer(self, request: HttpIn, now: datetime) -> HttpOut:
+        """Any HTTP request: SCEP by its `operation`, this CA's CRL by its path, or 400 and 404."""
+        if len(request.target) > _MAX_TARGET or len(request.body) > _MAX_BODY:
+            return self._turned_away(400, "request-too-large", "16 KB of target, 64 KB of body")
+        path, _, query = request.target.partition("?")
+        parameters = _parameters(query)
+        operation = parameters.get("operation", b"")
+        if operation == b"PKIOperation":
+            return self._pki_operation(request, parameters.get("message"), now)
+        if request.method != "GET":
+            return self._turned_away(400, "bad-method", "only PKIOperation is posted")
+        if operation == b"GetCACaps":
+            text = "\n".join(capabilities(self._legacy)) + "\n"
+            return HttpOut(200, scep.CAPABILITIES_TYPE, text.encode())
+        if operation == b"GetCACert":
+            return self._ca_certificates()
+        if operation == b"GetCRL" or (not operation and self._is_crl_path(path)):
+            return self._crl()
+        return self._turned_away(404, "unknown-operation", "no such file or operation here")
+
+    def _ca_certificates(self) -> HttpOut:
+        """A root alone; a sub-CA with the CAs above it, so that a router can hold them all."""
+        authority = self._issuer.authority
+        if not authority.chain:
+            return HttpOut(200, scep.CA_CERTIFICATE_TYPE, authority.certificate)
+        chain = (authority.certificate, *authority.chain)
+        return HttpOut(200, scep.CA_RA_CERTIFICATES_TYPE, build_degenerate(chain))
+
+    def _crl(self) -> HttpOut:
+        crl = self._store.load_crl()
+        if crl is None:
+            return self._turned_away(404, "no-crl", "no CRL was published yet")
+        return HttpOut(200, _CRL_TYPE, crl.crl)
+
+    def _is_crl_path(self, path: str) -> bool:
+        """NAME.crl in any directory, or the path of our own `cdp-url`."""
+        if path.rpartition("/")[2] == f"{self._config.name}.crl":
+            return True
+        return bool(self._config.cdp_url) and path == urlsplit(self._config.cdp_url or "").path
+
+    def _pki_operation(self, request: HttpIn, message: bytes | None, now: datetime) -> HttpOut:
+        octets = request.body
+        try:
+            if request.method == "GET":
+                octets = _decode_base64(message)
+            parsed = scep.read_message(octets)
+            answer, notices = self._process(parsed, now)
+            return HttpOut(200, scep.PKI_MESSAGE_TYPE, self._cert_rep(parsed, answer), notices)
+        except PkiError as error:
+            return self._turned_away(400, error.reason, error.detail)
+
+    def _cert_rep(self, message: ScepMessage, answer: _Answer) -> bytes:
+        return scep.build_cert_rep(
+            message,
+            answer.status,
+            ca=self._issuer.ca,
+            key=self._issuer.authority.key,
+            sender_nonce=self._rng.draw("scep_nonce", scep.NONCE_LENGTH),
+            rng=self._rng,
+            certificates=answer.certificates,
+            crls=answer.crls,
+            fail_info=answer.fail_info,
+        )
+
+    def _turned_away(self, status: int, reason: str, detail: str) -> HttpOut:
+        refused = RequestRefused(self._config.name, "HTTP", "", reason, detail)
+        return HttpOut(status, "text/plain", b"refused\n", (refused,))
+
+    # --- SCEP -------------------------------------------------------------------------------------
+
+    def _process(self, message: ScepMessage, now: datetime) -> tuple[_Answer, tuple[CaNotice, ...]]:
+        notices: list[CaNotice] = []
+        try:
+            answer = self._dispatch(message, now, notices)
+        except PkiError as error:
+            refused = RequestRefused(
+                self._config.name,
+                _message_name(message.message_type),
+                message.transaction_id,
+                error.reason,
+                error.detail,
+            )
+            info = scep.fail_info_of(error)
+            return _Answer(PkiStatus.FAILURE, fail_info=info), (*notices, refused)
+        return answer, tuple(notices)
+
+    def _dispatch(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
+        """Verify, decrypt, then what was asked for. Every type has an envelope."""
+        scep.verify_message(message, legacy=self._legacy)
+        own = (self._issuer.ca, self._issuer.authority.key)
+        _, content = scep.open_content(message, [own], legacy=self._legacy)
+        match message.message_type:
+            case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
+                return self._enroll(message, content, now, notices)
+            case MessageType.CERT_POLL:
+                return self._poll(message, now, notices)
+            case MessageType.GET_CERT:
+                return self._get_cert(message, content, now)
+            case MessageType.GET_CRL:
+                return self._get_crl(content)
+            case _:
+                raise _bad_request("message-type", "this CA does not serve that message type")
+
+    def _enroll(
+        self, message: ScepMessage, content: bytes, now: datetime, notices: list[CaNotice]
+    ) -> _Answer:
+        """PKCSReq and RenewalReq: which it is, the signer's certificate says (old clients: 19)."""
+        request = load_request(content, legacy=self._legacy)
+        renewed = self._renewed(message.signer, request, now)
+        key = RequestKey(
+            generation=self._issuer.authority.generation,
+            transaction_id=message.transaction_id,
+            request_digest=hashlib.sha256(request.der).digest(),
+            signer_key=_key_digest(message.signer),
+            renews=0 if renewed is None else renewed.serial,
+        )
+        found = self._store.find_request(key)
+        if found is None:
+            self._refuse_second_request(key)
+            found = self._queue(key, request, renewed, now)
+            if not found.automatic:
+                notices.append(self._queued(found, request))
+        return self._outcome(found, now, notices)
+
+    def _refuse_second_request(self, key: RequestKey) -> None:
+        """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
+        for other in self._store.find_transaction(key.generation, key.transaction_id):
+            if other.key.signer_key == key.signer_key and other.state is RequestState.PENDING:
+                raise _bad_request(
+                    "transaction-busy",
+                    f"request {other.request_id or 0} waits under the same transactionID",
+                )
+
+    def _queue(
+        self,
+        key: RequestKey,
+        request: CertificateRequest,
+        renewed: Certificate | None,
+        now: datetime,
+    ) -> EnrollmentRequest:
+        check_request(request, self._issuer.ca)
+        kind = RequestKind.SUB_CA if request.requests_ca else RequestKind.ROUTER
+        if renewed is not None:
+            _check_renewal(request, renewed)
+        password = self._one_time_password(request, now)
+        new = NewRequest(
+            key=key,
+            kind=kind,
+            request=request.der,
+            subject=request.subject,
+            received=now.replace(microsecond=0),
+            automatic=self._is_automatic(kind, renewed, password),
+        )
+        added = self._store.add_request(new, password)
+        if added is None:
+            raise _bad_request("password-used", "the one-time password was used meanwhile")
+        return added
+
+    def _is_automatic(
+        self, kind: RequestKind, renewed: Certificate | None, password: bytes | None
+    ) -> bool:
+        """`grant auto`; a one-time password for a router; a sub-CA's renewal if that is allowed."""
+        if self._config.grant == "auto":
+            return True
+        if kind is RequestKind.SUB_CA:
+            return renewed is not None and self._config.grant_auto_rollover_ca_cert
+        return password is not None
+
+    def _one_time_password(self, request: CertificateRequest, now: datetime) -> bytes | None:
+        """SHA-256 of the challenge if it is an open one-time password.
+
+        Other challenges are what they were meant for, the word to ask a revocation with; but as
+        long as a one-time password is out, a wrong one is refused, and a used one always.
+        """
+        if not request.challenge:
+            return None
+        digest = hashlib.sha256(request.challenge.encode()).digest()
+        state = self._store.password_state(digest, now)
+        if state is PasswordState.OPEN:
+            return digest
+        if state is PasswordState.SPENT:
+            raise _bad_request("password-used", "the one-time password was used or has expired")
+        if self._store.is_password_open(now):
+            raise _bad_request("wrong-password", "not the one-time password that was generated")
+        return None
+
+    def _renewed(
+        self, signer: Certificate, request: CertificateRequest, now: datetime
+    ) -> Certificate | None:
+        """The certificate of ours that signed and is to be renewed, None for a first enrollment.
+
+        Raises PkiError with badRequest for one that is revoked or outdated, with badMessageCheck
+        for a signer that neither holds the key of the request nor a certificate of ours.
+        """
+        issued = self._store.issued(signer.serial)
+        if issued is None or issued.certificate != signer.der:
+            if signer.public_key_info != request.public_key_info:
+                raise PkiError(
+                    "unknown-signer",
+                    f"signed by {format_name(signer.subject)}, which is neither the key of the"
+                    " request nor certified by this CA",
+                    fail_info=FailInfo.BAD_MESSAGE_CHECK,
+                )
+            return None
+        if issued.revoked_at is not None:
+            raise _bad_request("renewal-revoked", f"0x{signer.serial:X} is revoked")
+        if not signer.not_before <= now <= signer.not_after:
+            raise _bad_request(
+                "renewal-expired",
+                f"0x{signer.serial:X} ended {signer.not_after:%Y-%m-%d %H:%M:%S}",
+            )
+        return signer
+
+    def _outcome(
+        self, request: EnrollmentRequest, now: datetime, notices: list[CaNotice]
+    ) -> _Answer:
+        """What has become of a request; an automatic one is granted now, also after a crash."""
+        if request.state is RequestState.REJECTED:
+            raise _bad_request("rejected", f"request {request.request_id or 0} was rejected")
+        certificate = request.certificate
+        if request.state is RequestState.PENDING and request.automatic:
+            certificate, notice = self._issuer.grant(request, now)
+            notices.append(notice)
+        if certificate is None:
+            return _Answer(PkiStatus.PENDING)
+        return _Answer(PkiStatus.SUCCESS, (certificate,))
+
+    def _poll(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
+        """CertPoll, by transactionID and the key that signed; the names in it are not looked at.
+
+        RFC 8894 section 3.3.3 has the client repeat them, but clients differ in what they write.
+        """
+        rows = self._store.find_transaction(
+            self._issuer.authority.generation, message.transaction_id
+        )
+        if not rows:
+            raise PkiError(
+                "unknown-transaction", "nothing to poll for", fail_info=FailInfo.BAD_CERT_ID
+            )
+        signer = _key_digest(message.signer)
+        row = next((row for row in rows if row.key.signer_key == signer), None)
+        if row is None:
+            raise PkiError(
+                "other-key",
+                "polled with another key than the request was signed with",
+                fail_info=FailInfo.BAD_MESSAGE_CHECK,
+            )
+        return self._outcome(row, now, notices)
+
+    def _get_cert(self, message: ScepMessage, content: bytes, now: datetime) -> _Answer:
+        """GetCert: for the owner of the key, and for those who hold a good certificate of ours."""
+        serial = self._wanted_serial(content)
+        issued = self._store.issued(serial)
+        if issued is None or not self._may_see(message.signer, issued.certificate, now):
+            raise PkiError(
+                "unknown-certificate",
+                f"0x{serial:X} is not there, or not for the asker",
+                fail_info=FailInfo.BAD_CERT_ID,
+            )
+        return _Answer(PkiStatus.SUCCESS, (issued.certificate,))
+
+    def _may_see(self, signer: Certificate, certificate: bytes, now: datetime) -> bool:
+        if signer.public_key_info == load_certificate(certificate).public_key_info:
+            return True
+        own = self._store.issued(signer.serial)
+        return (
+            own is not None
+            and own.certificate == signer.der
+            and own.revoked_at is None
+            and signer.not_before <= now <= signer.not_after
+        )
+
+    def _get_crl(self, content: bytes) -> _Answer:
+        """GetCRL: for anybody, as the file is."""
+        self._wanted_serial(content)
+        crl = self._store.load_crl()
+        if crl is None:
+            raise PkiError("no-crl", "no CRL was published yet", fail_info=FailInfo.BAD_CERT_ID)
+        return _Answer(PkiStatus.SUCCESS, crls=(crl.crl,))
+
+    def _queued(self, row: EnrollmentRequest, request: CertificateRequest) -> RequestQueued:
+        return RequestQueued(
+            self._config.name,
+            row.request_id or 0,
+            row.kind,
+            fingerprint(request.der, "md5"),
+            format_name(request.subject),
+        )
+
+    def _wanted_serial(self, content: bytes) -> int:
+        """Of GetCert and GetCRL; the issuer must be this CA."""
+        issuer, serial = scep.read_issuer_and_serial(content)
+        if not names_match(issuer, self._issuer.ca.subject):
+            raise PkiError(
+                "unknown-certificate",
+                f"issued by {format_name(issuer)}, not by this CA",
+                fail_info=FailInfo.BAD_CERT_ID,
+            )
+        return serial
+
+
+def _check_renewal(request: CertificateRequest, old: Certificate) -> None:
+    """A renewal keeps the name, the alternative names and the rank of the certificate it renews."""
+    if request.subject != old.subject or request.requests_ca != old.is_ca:
+        raise _bad_request(
+            "renewal-changed",
+            f"{format_name(old.subject)} cannot be renewed as {format_name(request.subject)}",
+        )
+    if not set(request.fqdns) <= set(old.fqdns) or not set(request.addresses) <= set(old.addresses):
+        raise _bad_request("renewal-changed", "the renewal asks for names the old one has not")
+
+
+def _bad_request(reason: str, detail: str) -> PkiError:
+    return PkiError(reason, detail, fail_info=FailInfo.BAD_REQUEST)
+
+
+def _key_digest(signer: Certificate) -> bytes:
+    return hashlib.sha256(signer.public_key_info).digest()
+
+
+def _message_name(number: int) -> str:
+    try:
+        return MessageType(number).name
+    except ValueError:
+        return f"message type {number}"
+
+
+def _parameters(query: str) -> dict[str, bytes]:
+    """Parameters of a query, the first of each name.
+
+    A "+" stays one: clients send base64 without escaping it, and no value of SCEP has blanks.
+    """
+    found: dict[str, bytes] = {}
+    for part in query.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS]:
+        name, _, value = part.partition("=")
+        found.setdefault(name, unquote_to_bytes(value))
+    return found
+
+
+def _decode_base64(message: bytes | None) -> bytes:
+    """The message of a GET: wrapped lines (IOS) and the URL-safe alphabet (micromdm) are taken."""
+    if not message:
+        raise PkiError("no-message", "PKIOperation by GET without a message")
+    text = b"".join(message.split()).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        raise PkiError("bad-base64", f"the message of a GET: {error}") from None
