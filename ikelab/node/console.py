@@ -1,0 +1,184 @@
+"""The console of a router: a line of text in, text and actions out. Sans-IO.
+
+Parsing, `?` and prompts are `ios/session.py`'s; show texts are `ios/show.py`'s. Here a parsed
+command meets the engines. To add one: a row in `ios/exec_commands.py`, and a case in `_deed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ikelab.errors import ConfigError, PkiError
+from ikelab.ios.arguments import Command
+from ikelab.ios.config import RunningConfig
+from ikelab.ios.log import NodeLog
+from ikelab.ios.session import Closed, Edited, Said, Session
+from ikelab.ios.show import Json, plain, show
+from ikelab.isakmp.events import Clear
+from ikelab.node.events import NodeAction
+from ikelab.node.router import Router
+from ikelab.node.snapshot import PlaneCounters, take_snapshot
+from ikelab.pki.cert_server import CertificateServer
+from ikelab.types import Now
+
+
+@dataclass(frozen=True, slots=True)
+class PingOrder:
+    """What `ping` was asked for. source: a local address; size: octets with the IP header."""
+
+    target: str
+    source: str | None
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a line brought: text for the console, actions to carry out, perhaps a ping to run."""
+
+    text: str = ""
+    actions: list[NodeAction] = field(default_factory=list)
+    ping: PingOrder | None = None
+
+
+class Console:
+    """One console for all who ask through the control socket.
+
+    plane: the data plane's counters, at the moment of a show command.
+    """
+
+    def __init__(self, router: Router, plane: Callable[[], Sequence[PlaneCounters]]) -> None:
+        self._router = router
+        self._plane = plane
+        self._session = Session(router.config, mode=router.mode)
+        self.log = NodeLog()
+
+    def exec(self, line: str, now: Now) -> Answer:
+        """One line of exec mode. Raises ConfigError with what the console prints about a fault."""
+        self._session.config = self._router.config
+        outcome = self._session.enter(line)
+        match outcome:
+            case Said(text, failed):
+                if failed:
+                    raise ConfigError(text.rstrip("\n"))
+                return Answer(text)
+            case Command():
+                try:
+                    return self._deed(outcome, now)
+                except PkiError as error:
+                    raise ConfigError(f"% {error}") from error
+            case Edited() | Closed():
+                raise ConfigError("% that belongs into configuration mode: use `configure`")
+
+    def configure(self, lines: Sequence[str], now: Now) -> Answer:
+        """Lines as typed after `configure terminal`: all of them are taken, or none.
+
+        The new configuration is put into force. Commands among them (`crypto pki enroll`) follow.
+        """
+        session = Session(self._router.config, mode=self._router.mode)
+        session.enter("configure terminal")
+        said, commands = "", list[Command]()
+        for number, line in enumerate(lines, start=1):
+            outcome = session.enter(line)
+            match outcome:
+                case Said(text, failed):
+                    if failed:
+                        raise ConfigError(f"{line.strip()}: {text.strip()}", line=number)
+                    said += text
+                case Edited():
+                    said += outcome.said
+                case Command():
+                    commands.append(outcome)
+                case Closed():
+                    break
+        actions: list[NodeAction] = []
+        if session.config != self._router.config:
+            actions += self._router.configure(session.config, now)
+        for command in commands:
+            try:
+                answer = self._deed(command, now)
+            except PkiError as error:
+                raise ConfigError(f"% {error}") from error
+            said += answer.text
+            actions += answer.actions
+        return Answer(said, actions)
+
+    def snapshot(self, now: Now) -> dict[str, Json]:
+        """Everything the node shows, as plain data."""
+        facts = plain(take_snapshot(self._router, now, self._plane(), self._session.debugging))
+        assert isinstance(facts, dict)
+        return facts
+
+    # --- deeds --------------------------------------------------------------------------------
+
+    def _deed(self, command: Command, now: Now) -> Answer:
+        router, arguments = self._router, command.arguments
+        name = arguments.text("trustpoint")
+        match command.name:
+            case "crypto pki authenticate":
+                return Answer("", router.authenticate(name, now))
+            case "crypto pki enroll":
+                return Answer("", router.enroll(name, now))
+            case "crypto pki crl request":
+                return Answer("", router.request_crl(name, now))
+            case "clear crypto isakmp":
+                return Answer("", router.handle(Clear(), now))
+            case "clear crypto sa":
+                return Answer("", router.handle(Clear(phase2_only=True), now))
+            case "clear crypto sa peer":
+                peer = arguments.text("peer")
+                return Answer("", router.handle(Clear(peer, phase2_only=True), now))
+            case "ping":
+                return Answer(ping=self._ping(command))
+            case "crypto pki server grant" | "crypto pki server reject":
+                return self._decide(command, now)
+            case "crypto pki server revoke":
+                return self._revoke(command, now)
+        snapshot = take_snapshot(router, now, self._plane(), self._session.debugging)
+        return Answer(show(command, snapshot))
+
+    def _ping(self, command: Command) -> PingOrder:
+        arguments = command.arguments
+        source = arguments.text("source") or None
+        if source is not None and "." not in source:
+            interface = self._router.config.interfaces.get(source)
+            if interface is None or interface.address is None:
+                raise ConfigError(f"% Invalid source interface - {source} has no address")
+            source = interface.address
+        return PingOrder(
+            arguments.text("target"),
+            source,
+            arguments.number("repeat", 5),
+            arguments.number("size", 100),
+        )
+
+    def _decide(self, command: Command, now: Now) -> Answer:
+        """`grant` and `reject`, of one request or all."""
+        server = self._server(command)
+        value = command.arguments["request"]
+        wanted = value if isinstance(value, int) else None
+        if command.name.endswith("grant"):
+            notices = server.grant(wanted, now)
+        else:
+            notices = server.reject(wanted)
+        return Answer("", [*notices, *self._router.queues[server.config.name].pump()])
+
+    def _revoke(self, command: Command, now: Now) -> Answer:
+        server = self._server(command)
+        serial = int(command.arguments.text("serial"), 16)
+        notices = server.revoke(serial, now)
+        text = f"% Certificate {serial:02X} succesfully revoked.\n"  # the spelling is IOS's
+        return Answer(text, [*notices, *self._router.queues[server.config.name].pump()])
+
+    def _server(self, command: Command) -> CertificateServer:
+        name = command.arguments.text("server")
+        server = self._router.servers.get(name)
+        if server is None:
+            raise PkiError("unknown-server", f"there is no certificate server {name}")
+        return server
+
+    @property
+    def config(self) -> RunningConfig:
+        """The configuration in force."""
+        return self._router.config

@@ -1,0 +1,72 @@
+"""What a router is told and asks for beyond what its engines do: files, and the console's deeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ikelab.isakmp import events as isakmp
+from ikelab.pki.ca_events import CaNotice
+from ikelab.pki.enrollment_events import TrustpointAction
+from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFile:
+    """Action: write one file of a certificate server; answered by `FileStored` or `...NotStored`.
+
+    url: `database url`, None for the node's own nvram. Files of one server come one at a time, in
+    order; the same one comes again until it is stored.
+    """
+
+    server: str
+    order: int
+    url: str | None
+    name: str
+    octets: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStored:
+    """Event: the file is there, whole, under its final name."""
+
+    server: str
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileNotStored:
+    """Event: it is not. reason: for a person."""
+
+    server: str
+    order: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageUnreachable:
+    """Notice: the files of a server wait for their storage; the next try is in `retry` seconds."""
+
+    server: str
+    url: str
+    reason: str
+    retry: float
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireSa:
+    """Event: a packet waits for an SA of this tunnel interface."""
+
+    flow: str
+
+
+NodeEvent = isakmp.Event | HttpReply | HttpFailed | FileStored | FileNotStored | AcquireSa
+NodeAction = (
+    isakmp.Action
+    | HttpRequest
+    | TrustpointAction
+    | CaNotice
+    | CrlInstalled
+    | CrlRefused
+    | StoreFile
+    | StorageUnreachable
+)

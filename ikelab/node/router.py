@@ -1,0 +1,394 @@
+"""One router, hub or CA: its engines composed, their actions carried between them. Sans-IO.
+
+An IOS box is all of these at once: IKE, trustpoints, perhaps a certificate server. What one engine
+asks of another is answered here (the IKE engine's `CheckPeerCert` by the revocation checker, a
+sub-CA's certificate by its trustpoint); everything else goes out as an action of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ikelab.crypto.dh import DhKey
+from ikelab.errors import PkiError
+from ikelab.ios.config import LabMode, RunningConfig
+from ikelab.isakmp import events as isakmp
+from ikelab.isakmp.engine import IsakmpEngine
+from ikelab.isakmp.policy import Credential
+from ikelab.node.events import AcquireSa, FileNotStored, FileStored, NodeAction, NodeEvent
+from ikelab.node.flows import to_isakmp_config
+from ikelab.node.storage import StorageQueue
+from ikelab.pki import enrollment_events as enrollment
+from ikelab.pki.ca_events import HttpIn, HttpOut
+from ikelab.pki.cert_server import CertificateServer, ServerState
+from ikelab.pki.events import (
+    CaCertificateAccepted,
+    CertificateInstalled,
+    HttpFailed,
+    HttpReply,
+    HttpRequest,
+    RequestSent,
+)
+from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
+from ikelab.pki.store import CaStore, Nvram
+from ikelab.pki.trustpoint import State as TrustpointState
+from ikelab.pki.trustpoint import Trustpoint
+from ikelab.pki.x509 import load_certificate
+from ikelab.types import Now, Rng, Timer, earliest
+from ikelab.wire.numbers import Group
+
+_TRUSTPOINT = "trustpoint "  # prefix of HTTP handles, so that an answer finds its asker
+
+
+class NodeKeys(Protocol):
+    """Fresh key pairs: libcrypto in the runtime, a pool in tests."""
+
+    def dh_key(self, group: Group) -> DhKey:
+        """A Diffie-Hellman key."""
+        ...
+
+    def rsa_key(self, label: str, bits: int) -> RSAPrivateKey:
+        """An RSA key pair."""
+        ...
+
+
+class _EngineKeys:
+    """The IKE engine's KeySource: fresh DH keys, and the RSA pairs that nvram holds."""
+
+    def __init__(self, keys: NodeKeys, nvram: Nvram) -> None:
+        self._keys = keys
+        self._nvram = nvram
+
+    def dh_key(self, group: Group) -> DhKey:
+        """A fresh key."""
+        return self._keys.dh_key(group)
+
+    def signing_key(self, label: str) -> RSAPrivateKey:
+        """The pair of that label; it is there, because a certificate for it is."""
+        key = self._nvram.load_key(label)
+        if key is None:
+            raise PkiError("no-key", f"the key pair {label} is not in nvram")
+        return key
+
+
+class Router:
+    """One IOS box. open_store: the durable memory of the certificate server of a name."""
+
+    def __init__(
+        self,
+        config: RunningConfig,
+        mode: LabMode,
+        *,
+        rng: Rng,
+        keys: NodeKeys,
+        nvram: Nvram,
+        open_store: Callable[[str], CaStore],
+    ) -> None:
+        self.config = config
+        self.mode: LabMode = mode
+        self.nvram = nvram
+        self.revocation = RevocationChecker()
+        self.trustpoints: dict[str, Trustpoint] = {}
+        self.servers: dict[str, CertificateServer] = {}
+        self.queues: dict[str, StorageQueue] = {}
+        self.requests_sent: dict[str, RequestSent] = {}
+        self.last_refusal: dict[str, str] = {}
+        self._rng = rng
+        self._keys = keys
+        self._open_store = open_store
+        self.isakmp = IsakmpEngine(
+            to_isakmp_config(config, mode=mode), rng, _EngineKeys(keys, nvram)
+        )
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the algorithms of 2009 are allowed."""
+        return self.mode == "legacy"
+
+    # --- the contract -------------------------------------------------------------------------
+
+    def start(self, now: Now) -> list[NodeAction]:
+        """Boot: make what the configuration asks for, go on where nvram says we were."""
+        return self.configure(self.config, now)
+
+    def handle(self, event: NodeEvent, now: Now) -> list[NodeAction]:
+        """Take one event; what must be done or told, in order."""
+        match event:
+            case isakmp.TimerFired():
+                return self._fire(now)
+            case HttpReply(handle) | HttpFailed(handle):
+                return self._web_answer(handle, event, now)
+            case FileStored(server) | FileNotStored(server):
+                return self.queues[server].handle(event, now) if server in self.queues else []
+            case AcquireSa(name):
+                flows = (flow for flow in self.isakmp.config.flows if flow.name == name)
+                return [a for flow in flows for a in self._ike(isakmp.SaRequested(flow), now)]
+            case _:
+                return self._ike(event, now)
+
+    def next_timer(self, now: Now) -> Timer | None:
+        """When `TimerFired` is wanted next."""
+        timers = [self.isakmp.next_timer()]
+        timers += [trustpoint.next_timer() for trustpoint in self.trustpoints.values()]
+        timers += [server.next_timer() for server in self.servers.values()]
+        timers += [queue.next_timer() for queue in self.queues.values()]
+        return earliest(timers, now)
+
+    def serve(self, request: HttpIn, now: Now) -> tuple[HttpOut, list[NodeAction]]:
+        """`ip http server`: SCEP and CRLs of the certificate server that is enabled."""
+        for server in self.servers.values():
+            if server.config.enabled:
+                answer = server.answer(request, now)
+                return answer, [*answer.notices, *self._pump(server.config.name)]
+        return HttpOut(404, "text/plain", b"no certificate server here\n"), []
+
+    # --- configuration ------------------------------------------------------------------------
+
+    def configure(self, config: RunningConfig, now: Now) -> list[NodeAction]:
+        """A new configuration is in force: make, change and drop what it names."""
+        before, self.config = self.config, config
+        actions: list[NodeAction] = []
+        for label, bits in config.key_pairs.items():
+            if self.nvram.load_key(label) is None:
+                self.nvram.save_key(label, self._keys.rsa_key(label, bits))
+        actions += self._configure_servers(now)
+        actions += self._configure_trustpoints(before, now)
+        return actions + self._refresh_isakmp(now)
+
+    def _configure_servers(self, now: Now) -> list[NodeAction]:
+        actions: list[NodeAction] = []
+        for name in [name for name in self.servers if name not in self.config.servers]:
+            del self.servers[name], self.queues[name]
+        for name, wanted in self.config.servers.items():
+            server = self.servers.get(name)
+            if server is None:
+                store = self._open_store(name)
+                server = CertificateServer(wanted, store, self._rng, self._keys, self.legacy)
+                self.servers[name], self.queues[name] = server, StorageQueue(server)
+            server.config = wanted
+            running = server.state not in (ServerState.DISABLED, ServerState.STORAGE_LOST)
+            if wanted.enabled and not running:
+                actions += server.no_shut(now)
+            elif running and not wanted.enabled:
+                actions += server.shut(now)
+            actions += self._pump(name)
+        return actions
+
+    def _configure_trustpoints(self, before: RunningConfig, now: Now) -> list[NodeAction]:
+        for name in [name for name in self.trustpoints if name not in self.config.trustpoints]:
+            del self.trustpoints[name]
+        actions: list[NodeAction] = []
+        for name, wanted in self.config.trustpoints.items():
+            if name in self.trustpoints and before.trustpoints.get(name) == wanted:
+                continue
+            device = enrollment.Device(self.config.fqdn, board_serial(self.config.hostname))
+            self.trustpoints[name] = Trustpoint(
+                wanted,
+                device,
+                self._rng,
+                self._keys,
+                self.nvram,
+                legacy=self.legacy,
+                ca_subject=self._ca_subject(name),
+            )
+        for name in self.trustpoints:
+            actions += self._enroll_by_itself(name, now)
+        return actions
+
+    def _ca_subject(self, name: str) -> str | None:
+        """The name to ask for where the trustpoint is that of a subordinate server."""
+        server = self.config.servers.get(name)
+        if server is None or server.mode != "sub-cs":
+            return None
+        return server.issuer_name or f"CN={name}"
+
+    # --- trustpoints --------------------------------------------------------------------------
+
+    def authenticate(self, name: str, now: Now) -> list[NodeAction]:
+        """`crypto pki authenticate`; nothing where the CA is known or being asked already."""
+        trustpoint = self.trustpoints.get(name)
+        if trustpoint is not None and trustpoint.state is not TrustpointState.READY:
+            return []
+        return self._trustpoint(name, enrollment.Authenticate(), now)
+
+    def accept(self, name: str, yes: bool, now: Now) -> list[NodeAction]:
+        """The answer to "Do you accept this certificate?"."""
+        return self._trustpoint(name, enrollment.AcceptCa(yes), now)
+
+    def enroll(self, name: str, now: Now, password: str | None = None) -> list[NodeAction]:
+        """`crypto pki enroll`."""
+        return self._trustpoint(name, enrollment.Enroll(password), now)
+
+    def request_crl(self, name: str, now: Now) -> list[NodeAction]:
+        """`crypto pki crl request`: the CRL that our own certificate names."""
+        credential = self.trustpoints[name].credential
+        if credential is None:
+            raise PkiError("not-enrolled", f"trustpoint {name} has no router certificate")
+        certificate = load_certificate(credential.certificate)
+        if not certificate.crl_urls:
+            raise PkiError("no-cdp", "the certificate names no CRL distribution point")
+        found = self.revocation.request(certificate.crl_urls[0], credential.chain[0])
+        return self._revocation_actions(found, now)
+
+    def _trustpoint(
+        self, name: str, event: enrollment.TrustpointEvent, now: Now
+    ) -> list[NodeAction]:
+        if name not in self.trustpoints:
+            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
+        actions: list[NodeAction] = []
+        for action in self.trustpoints[name].handle(event, now):
+            if isinstance(action, HttpRequest):
+                action = replace(action, handle=_TRUSTPOINT + name + " " + action.handle)
+            actions.append(action)
+            if isinstance(action, RequestSent):
+                self.requests_sent[name] = action
+            elif isinstance(action, CaCertificateAccepted):
+                actions += self._refresh_isakmp(now)
+                actions += self._enroll_by_itself(name, now)
+            elif isinstance(action, CertificateInstalled):
+                actions += self._certificate_came(name, now)
+        return actions
+
+    def _enroll_by_itself(self, name: str, now: Now) -> list[NodeAction]:
+        """A subordinate server's `no shut` enrolls without being asked (guide, Step 4)."""
+        server = self.servers.get(name)
+        if server is None or server.state is not ServerState.REQUEST_PENDING:
+            return []
+        if self.trustpoints[name].state is not TrustpointState.CA_AUTHENTICATED:
+            return []
+        return self._trustpoint(name, enrollment.Enroll(), now)
+
+    def _certificate_came(self, name: str, now: Now) -> list[NodeAction]:
+        server, credential = self.servers.get(name), self.trustpoints[name].credential
+        if server is None or credential is None:
+            return self._refresh_isakmp(now)
+        key = self.nvram.load_key(credential.key_label)
+        assert key is not None, "nvram keeps a certificate with its key"
+        notices = server.install_certificate(credential.certificate, credential.chain, key, now)
+        return [*notices, *self._pump(name)]
+
+    # --- IKE ----------------------------------------------------------------------------------
+
+    def _ike(self, event: isakmp.Event, now: Now) -> list[NodeAction]:
+        actions: list[NodeAction] = []
+        for action in self.isakmp.handle(event, now):
+            if isinstance(action, isakmp.CheckPeerCert):
+                trusts = [point.trust for point in self._ike_trustpoints() if point.anchors]
+                checked = self.revocation.check(action.handle, action.certificates, trusts, now)
+                actions += self._revocation_actions(checked, now)
+            else:
+                actions.append(action)
+            if isinstance(action, isakmp.Refused):
+                self.last_refusal[action.reason] = action.detail
+        return actions
+
+    def _revocation_actions(self, given: Sequence[RevocationAction], now: Now) -> list[NodeAction]:
+        actions: list[NodeAction] = []
+        for action in given:
+            match action:
+                case PathAccepted(handle, trustpoint, path):
+                    actions += self._ike(_accepted(handle, trustpoint, path[0]), now)
+                case PathRefused(handle, reason, detail):
+                    actions += self._ike(isakmp.PeerCertRefused(handle, reason, detail), now)
+                case _:
+                    actions.append(action)
+        return actions
+
+    def _ike_trustpoints(self) -> Iterator[Trustpoint]:
+        """All but those of certificate servers, whose certificates sign certificates only."""
+        return (
+            point for name, point in self.trustpoints.items() if name not in self.config.servers
+        )
+
+    def _refresh_isakmp(self, now: Now) -> list[NodeAction]:
+        credentials = [
+            credential
+            for point in self._ike_trustpoints()
+            if (credential := _credential(point)) is not None
+        ]
+        authorities = [
+            (point.config.name, load_certificate(point.anchors[0]).subject)
+            for point in self._ike_trustpoints()
+            if point.anchors
+        ]
+        wanted = to_isakmp_config(self.config, credentials, authorities, mode=self.mode)
+        if wanted == self.isakmp.config:
+            return []
+        return list(self.isakmp.handle(isakmp.ConfigChanged(wanted), now))
+
+    # --- web, files, time ---------------------------------------------------------------------
+
+    def _web_answer(self, handle: str, event: HttpReply | HttpFailed, now: Now) -> list[NodeAction]:
+        if not handle.startswith(_TRUSTPOINT):
+            return self._revocation_actions(self.revocation.handle(event, now), now)
+        name, inner = handle.removeprefix(_TRUSTPOINT).split(" ", 1)
+        if name not in self.trustpoints:
+            return []
+        return self._trustpoint(name, replace(event, handle=inner), now)
+
+    def _pump(self, server: str) -> list[NodeAction]:
+        return self.queues[server].pump()
+
+    def _fire(self, now: Now) -> list[NodeAction]:
+        actions: list[NodeAction] = []
+        if _is_due(self.isakmp.next_timer(), now):
+            actions += self._ike(isakmp.TimerFired(), now)
+        for name, point in list(self.trustpoints.items()):
+            if _is_due(point.next_timer(), now):
+                actions += self._trustpoint(name, enrollment.TimerFired(), now)
+        for name, server in self.servers.items():
+            if _is_due(server.next_timer(), now):
+                actions += server.tick(now)
+            actions += self.queues[name].tick(now)
+            actions += self._pump(name)
+        return actions
+
+
+def board_serial(hostname: str) -> str:
+    """The serial number that a router's certificate carries with `serial-number`.
+
+    Real boards have FTX1048A6QA or the like; a lab's is made from the host name, so that it stays.
+    """
+    return "LAB" + sha256(hostname.encode()).hexdigest()[:8].upper()
+
+
+def _is_due(timer: Timer | None, now: Now) -> bool:
+    return timer is not None and timer.remaining(now) <= 0
+
+
+def _accepted(handle: int, trustpoint: str, leaf: bytes) -> isakmp.PeerCertAccepted:
+    certificate = load_certificate(leaf)
+    return isakmp.PeerCertAccepted(
+        handle,
+        trustpoint,
+        certificate.public_key_info,
+        certificate.subject,
+        certificate.fqdns,
+        certificate.addresses,
+        certificate.serial,
+    )
+
+
+def _credential(trustpoint: Trustpoint) -> Credential | None:
+    """An enrolled trustpoint for the IKE engine."""
+    held = trustpoint.credential
+    if held is None:
+        return None
+    leaf = load_certificate(held.certificate)
+    above = [load_certificate(der) for der in held.chain]
+    names = [leaf.issuer, *(ca.issuer for ca in above)]
+    return Credential(
+        trustpoint=held.trustpoint,
+        certificate=held.certificate,
+        chain=held.chain,
+        authorities=tuple(dict.fromkeys(names)),
+        subject=leaf.subject,
+        fqdns=leaf.fqdns,
+        addresses=leaf.addresses,
+        key_label=held.key_label,
+    )

@@ -1,0 +1,269 @@
+"""A router's engines as the rows that the show commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ikelab.ios.snapshot import (
+    CertificateKind,
+    CertificateRow,
+    CrlRow,
+    DropRow,
+    InterfaceRow,
+    IpsecSaRow,
+    IsakmpSaRow,
+    KeyRow,
+    NodeSnapshot,
+    PendingCertificateRow,
+    RequestRow,
+    ServerRow,
+    TrustpointRow,
+)
+from ikelab.isakmp.sa import IpsecPair
+from ikelab.node.router import Router
+from ikelab.pki.cert_server import CertificateServer, ServerState
+from ikelab.pki.name import read_name
+from ikelab.pki.store import RequestKind
+from ikelab.pki.trustpoint import State as TrustpointState
+from ikelab.pki.trustpoint import Trustpoint
+from ikelab.pki.x509 import Certificate, fingerprint, format_name, load_certificate
+from ikelab.types import Now
+from ikelab.wire import vendor_id
+
+_KINDS = {
+    RequestKind.SUB_CA: "subordinate",
+    RequestKind.ROUTER: "router",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneCounters:
+    """What the data plane counted for the pair with this inbound SPI."""
+
+    inbound_spi: bytes
+    encaps: int
+    decaps: int
+    receive_errors: int
+
+
+def take_snapshot(
+    router: Router,
+    now: Now,
+    counters: Sequence[PlaneCounters] = (),
+    debugging: frozenset[str] = frozenset(),
+) -> NodeSnapshot:
+    """Everything that show commands can print, at this moment."""
+    by_spi = {counted.inbound_spi: counted for counted in counters}
+    pairs = router.isakmp.table.pairs.values()
+    return NodeSnapshot(
+        config=router.config,
+        moment=now.wall,
+        synced=now.synced,
+        uptime=int(now.elapsed),
+        version=package_version(),
+        mode=router.mode,
+        isakmp_sas=tuple(_isakmp_rows(router, now)),
+        ipsec_sas=tuple(_ipsec_row(pair, by_spi.get(pair.inbound_spi), now) for pair in pairs),
+        drops=tuple(
+            DropRow(reason, count, router.last_refusal.get(reason, ""))
+            for reason, count in sorted(router.isakmp.drops.items())
+        ),
+        certificates=tuple(_certificate_rows(router)),
+        pending_certificates=tuple(_pending_rows(router)),
+        trustpoints=tuple(_trustpoint_row(point) for point in router.trustpoints.values()),
+        crls=tuple(_crl_rows(router, now)),
+        servers=tuple(_server_row(server) for server in router.servers.values()),
+        requests=tuple(_request_rows(router)),
+        keys=tuple(_key_rows(router)),
+        interfaces=tuple(_interface_rows(router)),
+        debugging=debugging,
+    )
+
+
+def package_version() -> str:
+    """The version of ikelab that runs."""
+    try:
+        return version("ikelab")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+# --- IKE --------------------------------------------------------------------------------------
+
+
+def _isakmp_rows(router: Router, now: Now) -> Iterator[IsakmpSaRow]:
+    for sa in router.isakmp.table.sas.values():
+        yield IsakmpSaRow(
+            local=sa.local.address,
+            remote=sa.remote.address,
+            initiator=sa.initiator,
+            state=sa.shown,
+            conn_id=sa.conn_id,
+            profile=sa.profile,
+            policy=sa.policy,
+            remaining=None if sa.expires is None else max(int(sa.expires - now.elapsed), 0),
+            dpd=vendor_id.DPD in sa.peer_vendor_ids,
+        )
+
+
+def _ipsec_row(pair: IpsecPair, counted: PlaneCounters | None, now: Now) -> IpsecSaRow:
+    return IpsecSaRow(
+        interface=pair.flow.name,
+        local=pair.flow.local.address,
+        remote=pair.remote.address,
+        local_proxy=pair.flow.local_proxy,
+        remote_proxy=pair.flow.remote_proxy,
+        transform=pair.transform,
+        inbound_spi=int.from_bytes(pair.inbound_spi, "big"),
+        outbound_spi=int.from_bytes(pair.outbound_spi, "big"),
+        remaining_seconds=max(int(pair.expires - now.elapsed), 0),
+        remaining_kilobytes=pair.lifetime_kilobytes,
+        pfs=pair.flow.pfs,
+        encaps=counted.encaps if counted else 0,
+        decaps=counted.decaps if counted else 0,
+        receive_errors=counted.receive_errors if counted else 0,
+    )
+
+
+# --- PKI --------------------------------------------------------------------------------------
+
+
+def _names(name: bytes) -> tuple[str, ...]:
+    return tuple(format_name(name).split(","))
+
+
+def _certificate_row(
+    certificate: Certificate, kind: CertificateKind, trustpoint: Trustpoint
+) -> CertificateRow:
+    subject = {key: value for rdn in read_name(certificate.subject) for key, value in rdn}
+    is_ca = certificate.is_ca
+    return CertificateRow(
+        kind=kind,
+        serial=certificate.serial,
+        usage="Signature" if is_ca else "General Purpose",
+        issuer=_names(certificate.issuer),
+        subject=_names(certificate.subject),
+        start=certificate.not_before,
+        end=certificate.not_after,
+        trustpoints=(trustpoint.config.name,),
+        crl_urls=certificate.crl_urls,
+        renew=None if kind is CertificateKind.CA else trustpoint.renew_date,
+        name=subject.get("hostname"),
+        address=subject.get("ipaddress"),
+        device_serial=subject.get("serialNumber"),
+        fingerprint_md5=fingerprint(certificate.der, "md5"),
+        fingerprint_sha1=fingerprint(certificate.der, "sha1"),
+    )
+
+
+def _certificate_rows(router: Router) -> Iterator[CertificateRow]:
+    for point in router.trustpoints.values():
+        credential = point.credential
+        if credential is not None:
+            own = load_certificate(credential.certificate)
+            kind = CertificateKind.SUBORDINATE_CA if own.is_ca else CertificateKind.ROUTER
+            yield _certificate_row(own, kind, point)
+        server = router.servers.get(point.config.name)
+        anchors = list(point.anchors[:1])
+        if server is not None and server.config.mode == "root":
+            authority = server.store.load_authority()
+            anchors = [] if authority is None else [authority.certificate]
+        for der in anchors:
+            yield _certificate_row(load_certificate(der), CertificateKind.CA, point)
+
+
+def _pending_rows(router: Router) -> Iterator[PendingCertificateRow]:
+    for name, point in router.trustpoints.items():
+        sent = router.requests_sent.get(name)
+        if point.state is TrustpointState.PENDING and sent is not None:
+            yield PendingCertificateRow(
+                name, sent.subject, sent.fingerprint_md5, sent.fingerprint_sha1
+            )
+
+
+def _trustpoint_row(point: Trustpoint) -> TrustpointRow:
+    ca = load_certificate(point.anchors[0]) if point.anchors else None
+    return TrustpointRow(
+        name=point.config.name,
+        subject=() if ca is None else _names(ca.subject),
+        serial=None if ca is None else ca.serial,
+        enrolled=point.credential is not None,
+        pending=point.state is TrustpointState.PENDING,
+        enrollment_url=point.config.enrollment_url,
+    )
+
+
+def _crl_rows(router: Router, now: Now) -> Iterator[CrlRow]:
+    for entry in router.revocation.entries(now.wall):
+        assert entry.crl.next_update is not None, "the cache holds none without"
+        yield CrlRow(
+            issuer=_names(entry.crl.issuer),
+            last_update=entry.crl.this_update,
+            next_update=entry.crl.next_update,
+            url=entry.url,
+            size=len(entry.crl.der),
+            superseded=entry.superseded,
+        )
+
+
+def _server_row(server: CertificateServer) -> ServerRow:
+    status, config = server.status(), server.config
+    return ServerRow(
+        name=status.name,
+        status=status.state.value,
+        running=status.state is ServerState.ENABLED,
+        issuer=status.issuer,
+        granting=status.grant,
+        last_serial=status.last_serial,
+        database_level=status.database_level,
+        fingerprint=status.fingerprint,
+        subordinate=config.mode == "sub-cs",
+        upper_fingerprint=status.upper_fingerprint,
+        expires=status.expires,
+        crl_next_update=status.crl_next_update,
+        storage=status.database_url,
+        overlap_days=None if config.auto_rollover is None else config.auto_rollover.days,
+        pending_certificate=status.state is ServerState.REQUEST_PENDING,
+    )
+
+
+def _request_rows(router: Router) -> Iterator[RequestRow]:
+    for name, server in router.servers.items():
+        for request in server.requests():
+            if request.request_id is None:
+                continue
+            yield RequestRow(
+                server=name,
+                request_id=request.request_id,
+                kind=_KINDS[request.kind],
+                state=request.state.value,
+                fingerprint=fingerprint(request.request, "md5"),
+                subject=format_name(request.subject),
+            )
+
+
+# --- the box ----------------------------------------------------------------------------------
+
+
+def _key_rows(router: Router) -> Iterator[KeyRow]:
+    for label in router.nvram.key_labels():
+        key = router.nvram.load_key(label)
+        if key is not None:
+            public = key.public_key()
+            yield KeyRow(
+                label, public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            )
+
+
+def _interface_rows(router: Router) -> Iterator[InterfaceRow]:
+    """A tunnel's line protocol is up when a pair of SAs carries it."""
+    carried = {pair.flow.name for pair in router.isakmp.table.pairs.values()}
+    for name, interface in router.config.interfaces.items():
+        status = "administratively down" if interface.shutdown else "up"
+        protected = interface.tunnel is not None and interface.tunnel.protection is not None
+        up = not interface.shutdown and (not protected or name in carried)
+        yield InterfaceRow(name, interface.address, status, "up" if up else "down")

@@ -1,0 +1,275 @@
+"""A whole lab in one process: real routers and CAs, a simulated network, virtual time, no root.
+
+Nodes are the `Router` that the lab's daemons run, with their own configuration files. What is
+simulated is the wire (delay, loss, duplication, reordering, all from one seed), the web (a call),
+the storage host (a dictionary) and the data plane (it remembers what was installed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+from ikelab.crypto.dh import DhKey, ExponentKey
+from ikelab.ios.config import RunningConfig
+from ikelab.isakmp import events as isakmp
+from ikelab.node.events import (
+    AcquireSa,
+    FileNotStored,
+    FileStored,
+    NodeAction,
+    NodeEvent,
+    StoreFile,
+)
+from ikelab.node.router import Router
+from ikelab.pki.ca_events import HttpIn
+from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
+from ikelab.runtime.store import SqliteCaStore, SqliteNvram
+from ikelab.types import Endpoint, Now
+from ikelab.wire.numbers import Group
+
+T = TypeVar("T")
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+WIRE_SECONDS = 0.001
+
+
+class SimRng:
+    """Octets from a seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed, self._count = seed, 0
+
+    def draw(self, label: str, length: int) -> bytes:
+        self._count += 1
+        return hashlib.shake_256(f"{self._seed}/{label}/{self._count}".encode()).digest(length)
+
+
+@cache
+def _pooled_rsa_key(label: str, bits: int) -> RSAPrivateKey:
+    return generate_private_key(65537, bits)
+
+
+class SimKeys:
+    """RSA keys from a pool that lasts the test run, DH keys from short seeded exponents."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng, self._seed = SimRng(seed), seed
+
+    def rsa_key(self, label: str, bits: int) -> RSAPrivateKey:
+        return _pooled_rsa_key(f"{self._seed.split('/')[-1]}/{label}", max(bits, 1024))
+
+    def dh_key(self, group: Group) -> DhKey:
+        return ExponentKey(group, int.from_bytes(self._rng.draw("dh", 32), "big"))
+
+
+@dataclass
+class Faults:
+    """What the wire does to a datagram, as probabilities."""
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+
+@dataclass
+class SimNode:
+    """A router with what the network knows of it."""
+
+    name: str
+    router: Router
+    log: list[NodeAction] = field(default_factory=list)
+    spis: itertools.count[int] = field(default_factory=lambda: itertools.count(0x100))
+    installed: dict[bytes, isakmp.InstallIpsecSa] = field(default_factory=dict)
+    wake: float | None = None
+
+    @property
+    def addresses(self) -> set[str]:
+        """Its addresses on segments."""
+        interfaces = self.router.config.interfaces.values()
+        return {i.address for i in interfaces if i.address and i.tunnel is None}
+
+    def of(self, kind: type[T]) -> list[T]:
+        """All actions of one type so far."""
+        return [action for action in self.log if isinstance(action, kind)]
+
+    @property
+    def states(self) -> list[str]:
+        """States of the ISAKMP SAs."""
+        return [sa.state.value for sa in self.router.isakmp.table.sas.values()]
+
+    def keys(self) -> set[tuple[bytes, bytes, bytes]]:
+        """(SPI, cipher key, integrity key) of all installed directions."""
+        return {
+            (keys.spi, keys.encryption_key, keys.authentication_key)
+            for pair in self.installed.values()
+            for keys in (pair.inbound, pair.outbound)
+        }
+
+
+class Simnet:
+    """The network and its clock."""
+
+    def __init__(self, seed: int = 1, faults: Faults | None = None) -> None:
+        self.elapsed = 0.0
+        self.nodes: dict[str, SimNode] = {}
+        self.files: dict[str, bytes] = {}
+        self.storage: str | None = None
+        self.storage_up = True
+        self.faults = faults or Faults()
+        self.datagrams = 0
+        self._random = random.Random(seed)
+        self._seed = seed
+        self._order = itertools.count()
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+
+    @property
+    def now(self) -> Now:
+        """All nodes share one clock."""
+        return Now(self.elapsed, START + timedelta(seconds=self.elapsed), True)
+
+    def add(self, config: RunningConfig, mode: str = "modern") -> SimNode:
+        """Boot a node."""
+        name = config.hostname
+        seed = f"{self._seed}/{name}"
+        router = Router(
+            config,
+            mode,  # type: ignore[arg-type]
+            rng=SimRng(seed),
+            keys=SimKeys(seed),
+            nvram=SqliteNvram(":memory:"),
+            open_store=lambda server: SqliteCaStore(":memory:"),
+        )
+        node = self.nodes[name] = SimNode(name, router)
+        self._carry_out(node, router.start(self.now))
+        return node
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def after(self, seconds: float, deed: Callable[[], None]) -> None:
+        """Do something later."""
+        heapq.heappush(self._agenda, (self.elapsed + seconds, next(self._order), deed))
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let virtual time pass, at most this long; whether `until` came true."""
+        end = self.elapsed + seconds
+        while not until():
+            if not self._agenda or self._agenda[0][0] > end:
+                self.elapsed = end
+                return until()
+            moment, _, deed = heapq.heappop(self._agenda)
+            self.elapsed = max(self.elapsed, moment)
+            deed()
+        return True
+
+    def _set_timer(self, node: SimNode) -> None:
+        timer = node.router.next_timer(self.now)
+        if timer is None:
+            node.wake = None
+            return
+        wake = self.elapsed + max(timer.remaining(self.now), 0.0)
+        if node.wake == wake:
+            return
+        node.wake = wake
+        self.after(wake - self.elapsed, lambda: self._fire(node, wake))
+
+    def _fire(self, node: SimNode, wake: float) -> None:
+        if node.wake == wake:
+            node.wake = None
+            self.give(node, isakmp.TimerFired())
+
+    # --- events and actions -------------------------------------------------------------------
+
+    def give(self, node: SimNode, event: NodeEvent) -> None:
+        """An event for a node, and all that follows at once."""
+        self._carry_out(node, node.router.handle(event, self.now))
+
+    def do(self, node: SimNode, actions: list[NodeAction]) -> None:
+        """Carry out what a command of the console brought."""
+        self._carry_out(node, actions)
+
+    def acquire(self, node: SimNode, tunnel: str = "Tunnel1") -> None:
+        """A packet waits for an SA of a tunnel."""
+        self.give(node, AcquireSa(tunnel))
+
+    def _carry_out(self, node: SimNode, actions: list[NodeAction]) -> None:
+        for action in actions:
+            node.log.append(action)
+            match action:
+                case isakmp.SendDatagram():
+                    self._send(action)
+                case isakmp.AllocateSpi(handle):
+                    spi = next(node.spis).to_bytes(4, "big")
+                    self.give(node, isakmp.SpiAllocated(handle, spi))
+                case isakmp.InstallIpsecSa():
+                    node.installed[action.inbound.spi] = action
+                    self.give(node, isakmp.IpsecInstallDone(action.handle))
+                case isakmp.DeleteIpsecSa():
+                    node.installed.pop(action.inbound_spi, None)
+                case HttpRequest():
+                    self.after(WIRE_SECONDS, lambda a=action: self._ask(node, a))
+                case StoreFile():
+                    self.after(WIRE_SECONDS, lambda a=action: self._store(node, a))
+                case _:
+                    pass
+        self._set_timer(node)
+
+    def _send(self, action: isakmp.SendDatagram) -> None:
+        self.datagrams += 1
+        if self._random.random() < self.faults.loss:
+            return
+        copies = 2 if self._random.random() < self.faults.duplicate else 1
+        for _ in range(copies):
+            late = self._random.random() < self.faults.reorder
+            delay = WIRE_SECONDS * (1 + self._random.random() + (50 if late else 0))
+            self.after(delay, lambda: self._arrive(action))
+
+    def _arrive(self, action: isakmp.SendDatagram) -> None:
+        for node in self.nodes.values():
+            if action.remote.address in node.addresses:
+                event = isakmp.DatagramReceived(action.remote, action.local, action.octets)
+                self.give(node, event)
+
+    # --- web and storage ----------------------------------------------------------------------
+
+    def _ask(self, asker: SimNode, request: HttpRequest) -> None:
+        self.give(asker, self._answer(request))
+
+    def _answer(self, request: HttpRequest) -> HttpReply | HttpFailed:
+        url = urlsplit(request.url)
+        host, port = url.hostname or "", url.port or 80
+        if host == self.storage and port == 80 and self.storage_up:
+            octets = self.files.get(url.path.removeprefix("/"))
+            if octets is None:
+                return HttpReply(request.handle, 404, "text/plain", b"")
+            return HttpReply(request.handle, 200, "application/pkix-crl", octets)
+        for node in self.nodes.values():
+            config = node.router.config
+            if host in node.addresses and config.http_server and config.http_port == port:
+                target = url.path + (f"?{url.query}" if url.query else "")
+                given = HttpIn(request.method, target, request.body)
+                answer, actions = node.router.serve(given, self.now)
+                self._carry_out(node, actions)
+                return HttpReply(request.handle, answer.status, answer.content_type, answer.body)
+        return HttpFailed(request.handle, "connection refused")
+
+    def _store(self, node: SimNode, action: StoreFile) -> None:
+        if not self.storage_up:
+            self.give(node, FileNotStored(action.server, action.order, "no route to host"))
+            return
+        self.files[action.name] = action.octets
+        self.give(node, FileStored(action.server, action.order))
+
+
+def udp(address: str) -> Endpoint:
+    """The IKE end of an address."""
+    return Endpoint(address, 500)
