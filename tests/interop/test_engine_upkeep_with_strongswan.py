@@ -122,7 +122,10 @@ def test_we_ask_for_a_second_child_under_the_same_isakmp_sa(start):
     with charon, ours:
         bring_up(ours, charon, we_initiate=True)
         ours.give(SaRequested(ours.engine.config.flows[0]))
-        ours.run_until(lambda: len(ours.of(InstallIpsecSa)) == 2, "second pair")
+        # As responder, charon installs when our message 3 has come.
+        ours.run_until(
+            lambda: "CHILD_SA gre{2} established" in charon.log_file.read_text(), "second pair"
+        )
         check_kernel_keys(ours.of(InstallIpsecSa)[1], charon)
         assert len(ours.states) == 1
 
