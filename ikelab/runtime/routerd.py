@@ -1,0 +1,473 @@
+"""The process of a router, hub or CA: a `node.router.Router` with real sockets, files and time.
+
+It runs inside the node's network namespace, in one asyncio loop. Actions of the router are carried
+out in order; what they bring back (an SPI, a web page, a stored file) goes in as events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import warnings
+from collections import deque
+from collections.abc import Coroutine
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import cast
+
+from cryptography.utils import CryptographyDeprecationWarning
+
+from ikelab.errors import IkelabError, LabError, ProtocolError
+from ikelab.ios.config import RunningConfig, linux_ifname
+from ikelab.ios.config_text import parse_config
+from ikelab.isakmp import events as isakmp
+from ikelab.node import flows
+from ikelab.node.console import Console
+from ikelab.node.events import (
+    AcquireSa,
+    FileNotStored,
+    FileStored,
+    NodeAction,
+    NodeEvent,
+    StoreFile,
+)
+from ikelab.node.router import Router
+from ikelab.node.snapshot import PlaneCounters
+from ikelab.pki.ca_events import HttpIn, HttpOut
+from ikelab.pki.cert_server import ServerState
+from ikelab.pki.events import HttpRequest
+from ikelab.runtime.clock import SystemClock
+from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
+from ikelab.runtime.dataplane.base import TunnelConfig
+from ikelab.runtime.dataplane.userspace import UserspaceDataPlane
+from ikelab.runtime.ftp import upload
+from ikelab.runtime.http import HttpServer, fetch
+from ikelab.runtime.keys import OsDhKeys, OsRng, OsRsaKeys
+from ikelab.runtime.nodespec import NodeSpec
+from ikelab.runtime.ping import ping
+from ikelab.runtime.store import SqliteCaStore, SqliteNvram
+from ikelab.runtime.trace import TraceWriter
+from ikelab.types import Endpoint
+
+IKE_PORT = 500
+GRE_OVERHEAD_MTU = 1400  # where a tunnel has no `ip mtu`: room for GRE, ESP and the outer header
+
+_LOG = logging.getLogger(__name__)
+
+
+class OsKeys(OsRsaKeys, OsDhKeys):
+    """All key pairs a router makes, from libcrypto."""
+
+
+class RouterProcess:
+    """One router with everything it touches. Make it inside its namespace, in the running loop."""
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self.spec = spec
+        self._loop = asyncio.get_running_loop()
+        self._clock = SystemClock()
+        rng = OsRng()
+        spec.data_dir.mkdir(mode=0o700, exist_ok=True)
+        config = parse_config(spec.config, file=spec.config_file, mode=spec.mode)
+        self.router = Router(
+            config,
+            spec.mode,
+            rng=rng,
+            keys=OsKeys(),
+            nvram=SqliteNvram(str(spec.data_dir / "nvram.db")),
+            open_store=lambda name: SqliteCaStore(str(spec.data_dir / f"{name}.db")),
+        )
+        self.plane = UserspaceDataPlane(
+            self._loop, rng, on_acquire=self._acquire, on_drop=self._esp_dropped
+        )
+        self.console = Console(self.router, self._plane_counters)
+        self.stopping = asyncio.Event()
+        self._trace = TraceWriter(spec.trace_path)
+        self._sockets: dict[str, socket.socket] = {}
+        self._tunnels: dict[str, TunnelConfig] = {}
+        self._web: HttpServer | None = None
+        self._events: deque[NodeEvent] = deque()
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = False
+        self.conditions = Conditions(
+            {
+                "ready": lambda of: self._ready,
+                "ca-enabled": self._is_ca_enabled,
+                "authenticated": self._is_authenticated,
+                "enrolled": self._is_enrolled,
+                "tunnel-up": self._is_tunnel_up,
+            }
+        )
+        self._control = ControlServer(
+            spec.control_path,
+            {
+                "exec": self._exec,
+                "configure": self._configure,
+                "snapshot": self._snapshot,
+                "wait": self.conditions.serve,
+                "stop": self._stop,
+            },
+        )
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything, boot the router, answer at the control socket."""
+        await self._control.start()
+        await self._apply(self.router.config)
+        self._perform(self.router.start(self._clock.now()))
+        self._ready = True
+        self._settle()
+
+    async def close(self) -> None:
+        """Tell the peers (DELETE), then give everything back."""
+        self._perform(self.router.handle(isakmp.Clear(), self._clock.now()))
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._web is not None:
+            await self._web.close()
+        for address in list(self._sockets):
+            self._close_socket(address)
+        self.plane.close()
+        await self._control.close()
+        self._trace.close()
+
+    async def _stop(self, request: Request) -> Json:
+        self.stopping.set()
+        return None
+
+    # --- configuration ------------------------------------------------------------------------
+
+    async def _apply(self, config: RunningConfig) -> None:
+        """Sockets, tunnels and the web server as the configuration has them."""
+        wanted = {
+            interface.address
+            for interface in config.interfaces.values()
+            if interface.address and interface.tunnel is None and not interface.shutdown
+        }
+        for address in set(self._sockets) - wanted:
+            self._close_socket(address)
+        for address in wanted - set(self._sockets):
+            self._open_socket(address)
+        self._apply_tunnels(config)
+        await self._apply_web(config)
+
+    def _open_socket(self, address: str) -> None:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.setblocking(False)
+        try:
+            udp.bind((address, IKE_PORT))
+        except OSError as error:
+            udp.close()
+            raise LabError(f"cannot listen on {address}:{IKE_PORT}: {error.strerror}") from error
+        self._sockets[address] = udp
+        self._loop.add_reader(udp, self._read_udp, address, udp)
+
+    def _close_socket(self, address: str) -> None:
+        udp = self._sockets.pop(address)
+        self._loop.remove_reader(udp)
+        udp.close()
+
+    def _apply_tunnels(self, config: RunningConfig) -> None:
+        wanted = dict(_tunnels(config))
+        for name in [name for name in self._tunnels if wanted.get(name) != self._tunnels[name]]:
+            self.plane.remove_tunnel(name)
+            del self._tunnels[name]
+        for name, tunnel in wanted.items():
+            if name not in self._tunnels:
+                self.plane.create_tunnel(tunnel)
+                self._tunnels[name] = tunnel
+            self.plane.set_up(name, not config.interfaces[name].shutdown)
+
+    async def _apply_web(self, config: RunningConfig) -> None:
+        running = self._web.port if self._web is not None else None
+        wanted = config.http_port if config.http_server else None
+        if running == wanted:
+            return
+        if self._web is not None:
+            await self._web.close()
+            self._web = None
+        if wanted is not None:
+            self._web = HttpServer(self._serve)
+            await self._web.start("0.0.0.0", wanted)
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    def _read_udp(self, address: str, udp: socket.socket) -> None:
+        for _ in range(64):  # then the loop's other readers have their turn
+            try:
+                octets, (host, port) = udp.recvfrom(65535)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error for something sent earlier
+                continue
+            local = Endpoint(address, IKE_PORT)
+            self._feed(isakmp.DatagramReceived(local, Endpoint(host, port), octets))
+
+    def _acquire(self, flow: str) -> None:
+        self._feed(AcquireSa(flow))
+
+    def _esp_dropped(self, reason: str, detail: str) -> None:
+        self.router.isakmp.drops[reason] += 1
+
+    def _serve(self, request: HttpIn) -> HttpOut:
+        answer, actions = self.router.serve(request, self._clock.now())
+        self._perform(actions)
+        self._settle()
+        return answer
+
+    async def _exec(self, request: Request) -> Json:
+        command = text_of(request, "command")
+        answer = self.console.exec(command, self._clock.now())
+        self._perform(answer.actions)
+        self._settle()
+        if answer.ping is not None:
+            asked = answer.ping
+            result = await ping(
+                asked.target, source=asked.source, count=asked.count, size=asked.size
+            )
+            return str(result)
+        return answer.text
+
+    def _snapshot(self, request: Request) -> Json:
+        # JSON passes through both modules' types unchanged; mypy keeps their aliases apart.
+        return cast(Json, self.console.snapshot(self._clock.now()))
+
+    async def _configure(self, request: Request) -> Json:
+        answer = self.console.configure(lines_of(request), self._clock.now())
+        await self._apply(self.router.config)
+        self._perform(answer.actions)
+        self._settle()
+        return answer.text
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._feed(isakmp.TimerFired())
+
+    # --- the loop of events and actions -------------------------------------------------------
+
+    def _feed(self, event: NodeEvent) -> None:
+        """Give an event to the router and carry out what it asks for."""
+        self._events.append(event)
+        if self._busy:
+            return  # an action of an event being handled brought this one
+        self._busy = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                actions = self.router.handle(event, self._clock.now())
+                self._note_received(event, actions)
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._busy = False
+        self._settle()
+
+    def _perform(self, actions: list[NodeAction]) -> None:
+        for action in actions:
+            self._carry_out(action)
+
+    def _settle(self) -> None:
+        """Re-arm the timer and look whether somebody's wait is over."""
+        now = self._clock.now()
+        timer = self.router.next_timer(now)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if timer is not None:
+            # A wall clock may step: look again at least every minute.
+            self._timer = self._loop.call_later(
+                min(max(timer.remaining(now), 0.0), 60.0), self._fire
+            )
+        self.conditions.changed()
+
+    def _carry_out(self, action: NodeAction) -> None:
+        said = self.console.log.text([action], self._clock.now())
+        if said:
+            print(said, end="", flush=True)
+        match action:
+            case isakmp.SendDatagram():
+                self._send(action)
+            case isakmp.AllocateSpi(handle):
+                self._feed(isakmp.SpiAllocated(handle, self.plane.alloc_spi()))
+            case isakmp.InstallIpsecSa():
+                self._install(action)
+            case isakmp.ActivateIpsecSa():
+                self.plane.activate(action.inbound_spi)
+            case isakmp.DeleteIpsecSa():
+                self.plane.remove(action.inbound_spi)
+            case isakmp.KeyMaterial():
+                self._trace.action(action)
+            case HttpRequest():
+                self._spawn(self._fetch(action))
+            case StoreFile():
+                self._spawn(self._store(action))
+            case _:
+                pass  # a fact for the log only
+
+    def _send(self, action: isakmp.SendDatagram) -> None:
+        udp = self._sockets.get(action.local.address)
+        if udp is None:
+            _LOG.warning("no socket at %s: a message to %s is lost", action.local, action.remote)
+            return
+        self._trace.message(action.octets, action.comment, sent=True)
+        try:
+            udp.sendto(action.octets, (action.remote.address, action.remote.port))
+        except OSError as error:
+            _LOG.warning("%s: %s", action.remote, error.strerror)
+
+    def _install(self, action: isakmp.InstallIpsecSa) -> None:
+        self._trace.action(action)
+        try:
+            self.plane.install(action)
+        except (LabError, ProtocolError) as error:
+            self._feed(isakmp.IpsecInstallFailed(action.handle, str(error)))
+        else:
+            self._feed(isakmp.IpsecInstallDone(action.handle))
+
+    async def _fetch(self, request: HttpRequest) -> None:
+        self._feed(await fetch(request))
+
+    async def _store(self, action: StoreFile) -> None:
+        try:
+            if action.url is None:
+                _write_file(self.spec.data_dir / action.name, action.octets)
+            else:
+                await upload(action.url, action.name, action.octets)
+        except IkelabError as error:
+            self._feed(FileNotStored(action.server, action.order, str(error)))
+        else:
+            self._feed(FileStored(action.server, action.order))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _note_received(self, event: NodeEvent, actions: list[NodeAction]) -> None:
+        """What the node says of the datagram it was given, for the comment of its frame."""
+        if not isinstance(event, isakmp.DatagramReceived):
+            return
+        told = [
+            action.comment
+            for action in actions
+            if isinstance(action, isakmp.PlainMessage) and not action.sent
+        ]
+        told += [
+            f"{self.router.config.hostname} refuses {action.message}: {action.reason}"
+            + (f" ({action.detail})" if action.detail else "")
+            for action in actions
+            if isinstance(action, isakmp.Refused)
+        ]
+        if not told:
+            told = [f"{self.router.config.hostname} took this message before"]
+        self._trace.message(event.octets, "\n".join(told), sent=False)
+
+    # --- conditions ---------------------------------------------------------------------------
+
+    def _plane_counters(self) -> list[PlaneCounters]:
+        return [
+            PlaneCounters(
+                pair.inbound_spi, pair.encaps, pair.decaps, sum(count for _, count in pair.drops)
+            )
+            for pair in self.plane.sas()
+        ]
+
+    def _is_ca_enabled(self, of: str | None) -> bool:
+        """The server issues, and all its files have reached their storage."""
+        servers = [s for name, s in self.router.servers.items() if of in (None, name)]
+        return bool(servers) and all(
+            server.state is ServerState.ENABLED and not server.store.outbox() for server in servers
+        )
+
+    def _is_authenticated(self, of: str | None) -> bool:
+        points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]
+        return bool(points) and all(point.anchors for point in points)
+
+    def _is_enrolled(self, of: str | None) -> bool:
+        points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]
+        return bool(points) and all(point.credential is not None for point in points)
+
+    def _is_tunnel_up(self, of: str | None) -> bool:
+        flows_up = {pair.flow.name for pair in self.router.isakmp.table.pairs.values()}
+        return of in flows_up if of is not None else bool(flows_up)
+
+
+def _tunnels(config: RunningConfig) -> list[tuple[str, TunnelConfig]]:
+    """The protected tunnels as the data plane wants them."""
+    found = []
+    for interface in flows.protected_tunnels(config):
+        tunnel = interface.tunnel
+        assert tunnel is not None, "a protected tunnel is one"
+        local = flows.source_address(config, tunnel)
+        if local is None or tunnel.destination is None or interface.address is None:
+            continue
+        address = IPv4Interface(f"{interface.address}/{interface.mask}")
+        found.append(
+            (
+                interface.name,
+                TunnelConfig(
+                    name=interface.name,
+                    ifname=linux_ifname(interface.name),
+                    address=str(address),
+                    local=local,
+                    remote=tunnel.destination,
+                    key=tunnel.key,
+                    mtu=interface.mtu or GRE_OVERHEAD_MTU,
+                ),
+            )
+        )
+    return found
+
+
+def _write_file(path: Path, octets: bytes) -> None:
+    """nvram: written beside, flushed, renamed, so that it is there whole or not at all."""
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            stream.write(octets)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise LabError(f"cannot write {path.name}: {error.strerror}") from error
+
+
+async def _run(spec: NodeSpec, ready_fd: int) -> None:
+    process = RouterProcess(spec)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stopping.set)
+    try:
+        await process.start()
+        os.write(ready_fd, b"1")
+        os.close(ready_fd)
+        await process.stopping.wait()
+    finally:
+        await process.close()
+
+
+def main(spec: NodeSpec, ready_fd: int) -> int:
+    """Run a router until it is told to stop. ready_fd: gets one octet once it answers.
+
+    Called in a forked child that is already inside the node's namespace. Exit code 1 where the
+    configuration or the surroundings do not allow a start; the log says why.
+    """
+    # libcrypto's Python library announces the end of finite-field Diffie-Hellman and 3DES, which
+    # IKEv1 is made of; the log is for what happens in the lab.
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        asyncio.run(_run(spec, ready_fd))
+    except IkelabError as error:
+        print(error, flush=True)
+        return 1
+    return 0
