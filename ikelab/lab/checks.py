@@ -5,13 +5,14 @@ Plain data and its reading from `lab.yaml`; `steps.py` carries it out on a runni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ikelab.ios.config import RunningConfig
 from ikelab.lab.yaml_reader import Value, address_of
+from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
-CONDITIONS = ("ready", "ca-enabled", "enrolled", "tunnel-up")
+CONDITIONS = ("ready", "ca-enabled", "authenticated", "enrolled", "tunnel-up")
 """What every router or certificate server can be waited for (`runtime/control.py`)."""
 
 _CHECKS = 1000
@@ -67,13 +68,17 @@ Check = Wait | Ping | ShowContains
 class Names:
     """What the lab has, for the entries that name it. configs: of nodes whose file was read."""
 
-    nodes: Sequence[str]
+    nodes: Mapping[str, NodeSpec]
     configs: Mapping[str, RunningConfig]
 
     def node(self, value: Value) -> str | None:
-        """The node that is named here."""
+        """The node that is named here: one with a console, so none for storage."""
         name = value.text()
-        return None if name is None else value.one_of(name, {n: n for n in self.nodes}, "node")
+        node = None if name is None else value.one_of(name, self.nodes, "node")
+        if node is not None and node.kind is NodeKind.STORAGE:
+            value.complain(f"{name} is a storage node, it has no console")
+            return None
+        return node.name if node else None
 
 
 def read_trust(value: Value, names: Names) -> Iterator[Trust]:

@@ -46,7 +46,7 @@ def deploy(topology: Topology, progress: Progress, *, tied: bool = False) -> Non
                 hint=f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it",
             )
         _remove(topology.name)  # what a killed process may have left
-        with removed_if_failed(topology.name):
+        with removed_if(BaseException, lab=topology.name):
             _build(topology, progress, tied)
 
 
@@ -172,11 +172,11 @@ def everything() -> tuple[str, ...]:
 
 
 @contextmanager
-def removed_if_failed(lab: str) -> Iterator[None]:
-    """A block that leaves either what it was to make, or nothing at all."""
+def removed_if(*errors: type[BaseException], lab: str) -> Iterator[None]:
+    """A block that leaves nothing of the lab behind when it ends with one of these."""
     try:
         yield
-    except BaseException:
+    except errors:
         with _unbroken():
             _remove(lab)
         raise

@@ -265,6 +265,9 @@ class Supervisor:
                 "kind": node.spec.kind.value,
                 "pid": node.pid,
                 "state": node.ended or "running",
+                "namespace": node.spec.namespace,
+                "addresses": [at.address for at in node.spec.attachments if at.address],
+                "log": str(node.spec.log_path),
             }
             for node in self.nodes
         ]

@@ -100,7 +100,7 @@ class _Reader:
             self._read_segments(fields["segments"])
         if "nodes" in fields:
             self._read_nodes(fields["nodes"], name or "", cast(LabMode, mode or "modern"))
-        names = Names(tuple(self.nodes), self.configs)
+        names = Names(self.nodes, self.configs)
         trust = tuple(read_trust(fields["trust"], names)) if "trust" in fields else ()
         checks = tuple(read_checks(fields["checks"], names)) if "checks" in fields else ()
         return Topology(

@@ -1,0 +1,334 @@
+"""The command `ikelab`: deploy a lab, look at it, try it, remove it.
+
+Data goes to standard output, progress to standard error. Exit codes: 0 all is well, 1 a check
+failed, 2 a mistake in the command line or in a file, 3 the machine does not allow it, 130 Ctrl-C.
+Every option can be given as IKELAB_COMMAND_OPTION in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from ikelab.errors import ConfigError, LabError
+from ikelab.lab import find, state
+from ikelab.lab.plan import SWITCH
+from ikelab.lab.topology import load
+from ikelab.lab.yaml_reader import nearest
+from ikelab.runtime.control import ControlClient, Json
+from ikelab.runtime.nodespec import NodeKind, namespace_name
+
+OK, CHECK_FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
+_EXEC_SECONDS = 300.0  # a ping of many packets
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _format_option(command: F) -> F:
+    """`--format`, for every command that prints data."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        envvar="IKELAB_FORMAT",
+        help="How to print.",
+    )(command)
+
+
+def _lab_option(command: F) -> F:
+    """`--lab`, for commands on one node."""
+    return click.option(
+        "-l", "--lab", envvar="IKELAB_LAB", help="Which deployed lab; needed if there are several."
+    )(command)
+
+
+@click.group(
+    context_settings={
+        "auto_envvar_prefix": "IKELAB",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    }
+)
+@click.version_option(package_name="ikelab")
+def cli() -> None:
+    """Labs of IKEv1 routers and certificate servers in network namespaces.
+
+    LAB is the name of a lab that comes with the project (see `ikelab list`), the path of a folder
+    with a lab.yaml, or nothing: the current directory.
+    """
+
+
+@cli.command()
+@click.argument("lab", required=False)
+@click.option("--dry-run", is_flag=True, help="Print what would be made; needs no root.")
+@click.pass_context
+def deploy(context: click.Context, lab: str | None, dry_run: bool) -> None:
+    """Make a lab, start its nodes, enroll those that `trust:` names.
+
+    The lab stays until `ikelab destroy`.
+    """
+    topology = load(find.find(lab, Path.cwd()))
+    if dry_run:
+        from ikelab.lab.plan import format_plan, make_plan
+
+        click.echo(format_plan(make_plan(topology)), nl=False)
+        return
+    from ikelab.lab import lifecycle
+    from ikelab.lab.steps import establish_trust
+
+    lifecycle.deploy(topology, _progress)
+    try:
+        with lifecycle.removed_if(KeyboardInterrupt, SystemExit, lab=topology.name):
+            for trust in topology.trust:
+                _progress(establish_trust(topology, trust))
+    except LabError as error:
+        _tell(f"{error}\nThe lab stays deployed, to be looked at.")
+        context.exit(CHECK_FAILED)
+    _progress(f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it")
+
+
+@cli.command()
+@click.argument("lab", required=False)
+@click.option("--all", "everything", is_flag=True, help="All labs, and what crashed ones left.")
+def destroy(lab: str | None, everything: bool) -> None:
+    """Stop a lab and remove all that it made. May be repeated."""
+    from ikelab.lab import lifecycle
+
+    if everything and lab is not None:
+        raise click.UsageError("either a LAB or --all")
+    lifecycle.check_rights()
+    names = lifecycle.everything() if everything else (_deployed(lab, must_run=False),)
+    for name in names:
+        _progress(f"{name} is removed" if lifecycle.destroy(name) else f"{name} was not there")
+
+
+@cli.command()
+@click.argument("lab", required=False)
+@click.option("--keep", is_flag=True, help="Leave the lab deployed.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the capture.  [default: captures/LAB/latest]",
+)
+@_format_option
+@click.pass_context
+def run(context: click.Context, lab: str | None, keep: bool, out: Path | None, form: str) -> None:
+    """Deploy a lab, carry out its checks, write its capture, remove it."""
+    from ikelab.lab import report
+    from ikelab.lab.rehearsal import rehearse
+
+    folder = find.find(lab, Path.cwd())
+    topology = load(folder)
+    where = out or find.default_out(folder, Path.cwd(), topology.name)
+    summary = rehearse(topology, where, keep=keep, progress=_progress)
+    if form == "json":
+        report.print_json(report.summary_json(summary), sys.stdout)
+    else:
+        report.print_summary(summary, report.stdout_console(sys.stdout))
+    context.exit(OK if summary.passed else CHECK_FAILED)
+
+
+@cli.command()
+@click.argument("lab", required=False)
+@_format_option
+def inspect(lab: str | None, form: str) -> None:
+    """Show the nodes of a deployed lab: whether they run, where they stand, what they reached."""
+    from ikelab.lab import lifecycle, report
+
+    lifecycle.check_rights()
+    name = _deployed(lab)
+    found = _inspect(name)
+    if form == "json":
+        report.print_json(found, sys.stdout)
+        return
+    console = report.stdout_console(sys.stdout)
+    columns = ("node", "kind", "state", "pid", "namespace", "addresses", "reached")
+    console.print(report.table(name, columns, [_node_row(node) for node in _list(found, "nodes")]))
+    for fault in _list(found, "faults"):
+        click.secho(f"% {report.printable(str(fault))}", fg="red", err=True)
+
+
+@cli.command("exec", context_settings={"ignore_unknown_options": True})
+@_lab_option
+@_format_option
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True)
+def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> None:
+    """Give one COMMAND at the console of NODE and print what it shows.
+
+    Example: ikelab exec hub show crypto isakmp sa
+    """
+    from ikelab.lab import lifecycle, report
+
+    lifecycle.check_rights()
+    name = _deployed(lab)
+    nodes = _nodes_of(name)
+    if node not in nodes:
+        hint = nearest(node, nodes) or f"there are: {', '.join(nodes)}"
+        raise ConfigError(f"no node {node!r} in {name}", hint=hint)
+    line = " ".join(command)
+    if form == "json" and "|" not in line:
+        line += " | json"
+    with ControlClient(state.run_dir(name) / f"{node}.sock", timeout=_EXEC_SECONDS) as client:
+        text = client.exec(line)
+    click.echo(report.printable(text.rstrip("\n")))
+
+
+@cli.command("list")
+@_format_option
+def list_labs(form: str) -> None:
+    """List the labs that can be named, and those that are deployed."""
+    from ikelab.lab import report
+
+    rows = list(_lab_rows())
+    columns = ("name", "state", "title", "folder")
+    if form == "json":
+        found: list[Json] = [dict(zip(columns, row, strict=True)) for row in rows]
+        report.print_json(found, sys.stdout)
+        return
+    report.stdout_console(sys.stdout).print(report.table("Labs", columns, rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point of the command line."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    sys.exit(_main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    """Run one command, tell errors as people read them; the exit code."""
+    try:
+        result = cli.main(arguments, prog_name="ikelab", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
+    except ConfigError as error:
+        _tell(str(error))
+        return USAGE
+    except LabError as error:
+        _tell(str(error))
+        return ENVIRONMENT
+    except BrokenPipeError:
+        # Whoever reads us has seen enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return result if isinstance(result, int) else OK
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM and SIGHUP end us through every `finally`."""
+    sys.exit(128 + number)
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _tell(text: str) -> None:
+    """An error, as IOS begins one."""
+    for line in text.splitlines():
+        click.secho(line if line.startswith(" ") else f"% {line}", fg="red", err=True)
+
+
+def _deployed(lab: str | None, *, must_run: bool = True) -> str:
+    """The name of the deployed lab that is meant: a name, a path, or the only one there is."""
+    names = state.labs()
+    if lab is None:
+        if len(names) == 1:
+            return names[0]
+        hint = f"deployed: {', '.join(names)}" if names else "`ikelab deploy LAB` makes one"
+        raise LabError("which lab?" if names else "no lab is deployed", hint=hint)
+    if lab not in names and "/" in lab.rstrip("/") + "/":
+        lab = _name_at(lab)
+    if must_run and lab not in names:
+        raise LabError(f"{lab} is not deployed", hint=f"deployed: {', '.join(names) or 'none'}")
+    return lab
+
+
+def _name_at(lab: str) -> str:
+    """The name that the lab in a folder gives itself, or what was written if there is none."""
+    try:
+        return load(find.find(lab, Path.cwd())).name
+    except ConfigError:
+        return lab.strip("/")
+
+
+def _nodes_of(lab: str) -> list[str]:
+    """The names of a deployed lab's nodes, whatever its files say by now."""
+    known = state.read(lab)
+    if known is None:
+        raise LabError(f"the state of {lab} cannot be read", hint="`ikelab destroy` removes it")
+    names = [name.removeprefix(namespace_name(lab, "")) for name in known.namespaces]
+    return [name for name in names if name != SWITCH]
+
+
+def _inspect(lab: str) -> dict[str, Json]:
+    """The supervisor's word on every node, and what each node says it has reached."""
+    with ControlClient(state.control_path(lab)) as client:
+        status = client.call("status")
+    if not isinstance(status, dict):
+        raise LabError(f"the supervisor of {lab} makes no sense")
+    for node in _list(status, "nodes"):
+        if isinstance(node, dict) and node.get("state") == "running":
+            node["reached"] = list(_reached(lab, str(node.get("name")), str(node.get("kind"))))
+    return {"lab": lab, **status}
+
+
+def _reached(lab: str, node: str, kind: str) -> Iterator[Json]:
+    """The conditions that hold at a node now."""
+    wanted = {
+        NodeKind.ROUTER.value: ("enrolled", "tunnel-up"),
+        NodeKind.CA.value: ("enrolled", "ca-enabled"),
+    }
+    try:
+        with ControlClient(state.run_dir(lab) / f"{node}.sock") as client:
+            for condition in wanted.get(kind, ()):
+                if client.wait(condition, timeout=0):
+                    yield condition
+    except LabError as error:
+        yield f"no answer: {error.reason}"
+
+
+def _node_row(node: Json) -> tuple[str, ...]:
+    fields = node if isinstance(node, dict) else {}
+    lists = [", ".join(map(str, _list(fields, key))) for key in ("addresses", "reached")]
+    words = [str(fields.get(key, "-")) for key in ("name", "kind", "state", "pid", "namespace")]
+    return (*words, *lists)
+
+
+def _list(value: Json, key: str) -> list[Json]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _lab_rows() -> Iterator[tuple[str, str, str, str]]:
+    """(name, state, title, folder) of every lab that can be named or is deployed."""
+    deployed = {name: state.read(name) for name in state.labs()}
+    for folder in find.available(Path.cwd()).values():
+        try:
+            topology = load(folder)
+        except ConfigError as error:
+            yield folder.name, "faulty", error.reason, str(folder)
+            continue
+        shown = _state_of(deployed.pop(topology.name)) if topology.name in deployed else "-"
+        yield topology.name, shown, topology.title, str(folder)
+    for name, known in deployed.items():
+        yield name, _state_of(known), "-", known.folder if known else "-"
+
+
+def _state_of(known: state.LabState | None) -> str:
+    return "deployed" if known is not None and known.is_running else "left over"

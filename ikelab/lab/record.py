@@ -1,0 +1,173 @@
+"""Writes a lab's capture: one commented pcapng, its Wireshark directory, the nodes' logs.
+
+    DIR/LAB.pcapng          every segment, in order of time, comments on the frames
+    DIR/LAB.wireshark/      configuration directory with the session keys: Wireshark decrypts
+    DIR/logs/NODE.log       what each console printed
+
+Under sudo everything belongs to the user who called it. Keys are for the owner's eyes: 0600.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ikelab.capture import pcapng
+from ikelab.capture.annotate import SegmentCapture, annotate
+from ikelab.capture.keytable import wireshark_directory
+from ikelab.errors import LabError, WireError
+from ikelab.lab import state
+from ikelab.lab.topology import Topology
+from ikelab.runtime.control import Json
+from ikelab.runtime.trace import Trace, read_trace
+
+# Files of a Wireshark directory that hold what belongs to one run: an old one must not stay.
+_PER_RUN = ("ikev1_decryption_table", "esp_sa", "hosts")
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Where it was written, and how much of it there is. keys: sessions that can be decrypted."""
+
+    path: Path
+    wireshark: Path
+    frames: int
+    dropped: int
+    ike_keys: int
+    esp_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom files are for: the user behind sudo, else whoever runs this."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def calling(cls, environment: Mapping[str, str]) -> Owner:
+        """From SUDO_UID and SUDO_GID, which only mean something to root."""
+        uid, gid = environment.get("SUDO_UID", ""), environment.get("SUDO_GID", "")
+        if os.geteuid() == 0 and uid.isascii() and uid.isdigit() and gid.isdigit():
+            return cls(int(uid), int(gid))
+        return cls(os.geteuid(), os.getegid())
+
+
+def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> Capture:
+    """Put a lab's capture into a directory, replacing an older one. counts: the sniffers', by
+    segment. Raises LabError.
+    """
+    run_dir = state.run_dir(topology.name)
+    traces = {node.name: read_trace(node.trace_path, node.name) for node in topology.nodes}
+    segments = [_segment(topology, name, run_dir, counts) for name in _names(topology)]
+    hosts = tuple(_hosts(topology))
+    file = annotate(
+        segments,
+        [record for trace in traces.values() for record in trace.records],
+        names=hosts,
+        comment=f"{topology.name}: {topology.title}",
+    )
+    wireshark = out / f"{topology.name}.wireshark"
+    try:
+        for directory in (out, wireshark, out / "logs"):
+            make_directory(directory, owner)
+        write_file(out / f"{topology.name}.pcapng", file, owner)
+        _write_wireshark(wireshark, traces, hosts, owner)
+        for node in topology.nodes:
+            if node.log_path.exists():
+                write_file(out / "logs" / f"{node.name}.log", node.log_path.read_bytes(), owner)
+    except OSError as error:
+        raise LabError(
+            f"cannot write {error.filename or out}: {error.strerror}",
+            hint="--out names another directory",
+        ) from error
+    return Capture(
+        out / f"{topology.name}.pcapng",
+        wireshark,
+        frames=sum(len(segment.frames) for segment in segments),
+        dropped=sum(segment.dropped for segment in segments),
+        ike_keys=len({key.cky_i for trace in traces.values() for key in trace.ike}),
+        esp_keys=len(
+            {(key.destination, key.spi) for trace in traces.values() for key in trace.esp}
+        ),
+    )
+
+
+def _names(topology: Topology) -> Iterator[str]:
+    return (segment.name for segment in topology.segments)
+
+
+def _segment(topology: Topology, name: str, run_dir: Path, counts: Json) -> SegmentCapture:
+    """What was seen on one segment; a torn end, left by a crash, is cut off."""
+    path = run_dir / "frames" / f"{name}.pcapng"
+    try:
+        section = pcapng.parse(path.read_bytes(), torn=True)
+    except (OSError, WireError) as error:
+        raise LabError(f"the frames of {name} cannot be read: {error}") from error
+    counted = counts.get(name) if isinstance(counts, dict) else None
+    dropped = counted.get("dropped") if isinstance(counted, dict) else 0
+    return SegmentCapture(
+        name,
+        section.frames,
+        description=section.interfaces[0].description,
+        nodes=[
+            node.name
+            for node in topology.nodes
+            if any(attachment.segment == name for attachment in node.attachments)
+        ],
+        received=len(section.frames),
+        dropped=dropped if isinstance(dropped, int) else 0,
+    )
+
+
+def _hosts(topology: Topology) -> Iterator[tuple[str, str]]:
+    """(dotted address, name of the node) of all interfaces."""
+    for node in topology.nodes:
+        for attachment in node.attachments:
+            if attachment.address is not None:
+                yield attachment.address.partition("/")[0], node.name
+
+
+def _write_wireshark(
+    directory: Path, traces: Mapping[str, Trace], hosts: tuple[tuple[str, str], ...], owner: Owner
+) -> None:
+    """The configuration directory; what a user's Wireshark has put there itself stays."""
+    files = wireshark_directory(
+        ike=[key for trace in traces.values() for key in trace.ike],
+        esp=[key for trace in traces.values() for key in trace.esp],
+        hosts=hosts,
+    )
+    for name in _PER_RUN:
+        if name not in files:
+            (directory / name).unlink(missing_ok=True)
+    for name, text in files.items():
+        write_file(directory / name, text.encode(), owner)
+
+
+def make_directory(path: Path, owner: Owner) -> None:
+    """A directory of the owner's, with its parents; those that are there stay as they are."""
+    missing = [path, *path.parents]
+    for directory in reversed([one for one in missing if not one.exists()]):
+        directory.mkdir(mode=0o755)
+        os.chown(directory, owner.uid, owner.gid)
+
+
+def write_file(path: Path, octets: bytes, owner: Owner) -> None:
+    """A private file of the owner's, whole or not at all.
+
+    Made anew under another name and renamed: a link that somebody put there is replaced, not
+    followed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(temporary, flags, 0o600)
+        with open(descriptor, "wb") as stream:
+            stream.write(octets)
+            os.fchown(descriptor, owner.uid, owner.gid)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

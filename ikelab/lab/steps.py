@@ -1,0 +1,145 @@
+"""Carries out `trust:` and `checks:` on a running lab, through the nodes' control sockets.
+
+Nothing polls or sleeps: each wait is answered by the node when its condition holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import assert_never
+
+from ikelab.errors import ConfigError, LabError
+from ikelab.ios.config_text import parse_config
+from ikelab.lab.checks import Check, Ping, ShowContains, Trust, Wait
+from ikelab.lab.topology import Topology
+from ikelab.runtime.control import ControlClient
+from ikelab.runtime.nodespec import NodeSpec
+
+_CA_SECONDS = 60.0  # two RSA keys and an enrollment with the CA above; usually under a second
+_ENROLL_SECONDS = 60.0
+_PING_SECONDS = 2.0  # IOS's time-out of one echo request
+_SLACK = 10.0
+
+_FINGERPRINT = re.compile(r"^\s*CA cert fingerprint: ([0-9A-Fa-f ]+?)\s*$", re.MULTILINE)
+_RATE = re.compile(r"\((\d+)/(\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one check went. title: the check in words; detail: what was seen."""
+
+    title: str
+    passed: bool
+    detail: str
+
+
+def establish_trust(topology: Topology, trust: Trust) -> str:
+    """Enter the CA's fingerprint at the node, authenticate, enroll; what was done, in a line.
+
+    Returns when the certificate is there, or (a subordinate CA) when the server issues.
+    Raises LabError where it does not come to that in time.
+    """
+    node, ca = topology.node(trust.node), topology.node(trust.ca)
+    fingerprint = read_fingerprint(ca)
+    config = parse_config(node.config, file=node.config_file, mode=node.mode)
+    lines = [f"crypto pki trustpoint {trust.trustpoint}", f"fingerprint {fingerprint}", "exit"]
+    is_subordinate = trust.trustpoint in config.servers
+    if is_subordinate:
+        lines += [f"crypto pki server {trust.trustpoint}", "no shutdown", "exit"]
+    with ControlClient(node.control_path) as client:
+        client.configure(lines)
+        client.exec(f"crypto pki authenticate {trust.trustpoint}")
+        if not is_subordinate and config.trustpoints[trust.trustpoint].auto_enroll is None:
+            _wait(client, "authenticated", trust.trustpoint, node)
+            client.exec(f"crypto pki enroll {trust.trustpoint}")
+        _wait(client, "enrolled", trust.trustpoint, node)
+        if is_subordinate:
+            _wait(client, "ca-enabled", trust.trustpoint, node)
+    return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint})"
+
+
+def read_fingerprint(ca: NodeSpec) -> str:
+    """The fingerprint of a CA's certificate as its console shows it, hexadecimal.
+
+    This is the step that makes the trust: it goes past the network, as the guide's phone call.
+    """
+    with ControlClient(ca.control_path) as client:
+        if not client.wait("ca-enabled", timeout=_CA_SECONDS):
+            raise LabError(
+                f"the certificate server on {ca.name} is not enabled after {_CA_SECONDS:g} s",
+                hint=f"`ikelab exec {ca.name} 'show crypto pki server'`; its log is {ca.log_path}",
+            )
+        shown = client.exec("show crypto pki server")
+    found = _FINGERPRINT.search(shown)
+    if found is None:
+        raise LabError(f"{ca.name} shows no CA certificate fingerprint")
+    return found[1].replace(" ", "").upper()
+
+
+def _wait(client: ControlClient, condition: str, of: str, node: NodeSpec) -> None:
+    if not client.wait(condition, of=of, timeout=_ENROLL_SECONDS):
+        raise LabError(
+            f"{node.name}: {of} is not {condition} after {_ENROLL_SECONDS:g} s",
+            hint=f"`ikelab exec {node.name} 'show crypto pki trustpoints'`;"
+            f" its log is {node.log_path}",
+        )
+
+
+def carry_out(topology: Topology, check: Check) -> Result:
+    """One check. What the node refuses to do counts as failed."""
+    title = title_of(check)
+    node = topology.node(check.node)
+    try:
+        with ControlClient(node.control_path) as client:
+            match check:
+                case Wait():
+                    held = client.wait(check.condition, of=check.of, timeout=check.within)
+                    return Result(title, held, "" if held else f"not within {check.within} s")
+                case Ping():
+                    return _ping(title, check, node)
+                case ShowContains():
+                    text = client.exec(check.command)
+                    return Result(title, check.text in text, _excerpt(text, check.text))
+                case _:
+                    assert_never(check)
+    except (LabError, ConfigError) as error:
+        return Result(title, False, str(error).replace("\n", " "))
+
+
+def title_of(check: Check) -> str:
+    """A check in words."""
+    match check:
+        case Wait():
+            what = f"{check.condition} {check.of}" if check.of else check.condition
+            return f"{check.node}: {what}"
+        case Ping():
+            source = f" from {check.source}" if check.source else ""
+            verb = "reaches" if check.reachable else "does not reach"
+            return f"{check.node} {verb} {check.to}{source}"
+        case ShowContains():
+            return f"{check.node}: {check.command} has {check.text!r}"
+        case _:
+            assert_never(check)
+
+
+def _ping(title: str, check: Ping, node: NodeSpec) -> Result:
+    """Echo requests from the node's console."""
+    command = f"ping {check.to}"
+    if check.source is not None:
+        command += f" source {check.source}"
+    timeout = check.count * _PING_SECONDS + _SLACK
+    with ControlClient(node.control_path, timeout=timeout) as client:
+        found = _RATE.search(client.exec(f"{command} repeat {check.count}"))
+    if found is None:
+        return Result(title, False, f"{node.name} shows no result of ping")
+    answered, sent = int(found[1]), int(found[2])
+    passed = answered == sent == check.count if check.reachable else answered == 0
+    return Result(title, passed, f"{answered} of {sent} answered")
+
+
+def _excerpt(text: str, wanted: str) -> str:
+    """The line with the text in it, or the first lines of what was shown instead."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    hit = next((line for line in lines if wanted in line), None)
+    return hit if hit is not None else "shown: " + " / ".join(lines[:3] or ["nothing"])
