@@ -152,6 +152,7 @@ class CertificateServer:
         self._authority: Authority | None = None
         self._ca: Certificate | None = None
         self._retry_at: float | None = None
+        self._crl_due: datetime | None = None
         stored = store.load_authority()
         if stored is not None:
             self._take(stored)
@@ -275,12 +276,11 @@ class CertificateServer:
         if self.state is not ServerState.ENABLED or self._ca is None:
             return None
         moments = [(self._ca.not_after, "end of the CA certificate")]
-        crl = self.store.load_crl()
-        if crl is not None:
-            moments.append((crl.next_update - self._crl_lead(), "CRL"))
-        waiting = [request.received for request in self._pending()]
-        if waiting:
-            moments.append((min(waiting) + REQUEST_LIFETIME, "enrollment request"))
+        if self._crl_due is not None:
+            moments.append((self._crl_due, "CRL"))
+        oldest = self.store.oldest_pending()
+        if oldest is not None:
+            moments.append((oldest + REQUEST_LIFETIME, "enrollment request"))
         moment, what = min(moments)
         return Timer.at(moment, f"{self.config.name}: {what}")
 
@@ -300,8 +300,7 @@ class CertificateServer:
             if request.received + REQUEST_LIFETIME <= now.wall and request.request_id is not None:
                 if self.store.remove_request(request.number):
                     notices.append(RequestRemoved(self.config.name, request.request_id, True))
-        crl = self.store.load_crl()
-        if crl is None or crl.next_update - self._crl_lead() <= now.wall:
+        if self._crl_due is None or self._crl_due <= now.wall:
             notices += self.publish_crl(now)
         return notices
 
@@ -309,13 +308,6 @@ class CertificateServer:
         if self._ca is not None and self._ca.not_after <= now.wall:
             return self._input(ServerInput.EXPIRE, now)
         return []
-
-    def _crl_lead(self) -> timedelta:
-        """How long before nextUpdate the next CRL is signed.
-
-        Exactly at nextUpdate the first router to look would still find the old one, outdated.
-        """
-        return min(timedelta(seconds=60), self.config.lifetime_crl / 10)
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -389,6 +381,10 @@ class CertificateServer:
         revoked = self.store.revocations()
         crl = sign_crl(self.config, self._authority, revoked, last, now.wall, self.legacy)
         self.store.save_crl(crl, [(f"{self.config.name}.crl", crl.crl)])
+        # Some time before nextUpdate: at that moment itself the first router to look would still
+        # find the old CRL, outdated.
+        lead = min(timedelta(seconds=60), self.config.lifetime_crl / 10)
+        self._crl_due = crl.next_update - lead
         return [CrlPublished(self.config.name, crl.number, crl.next_update, len(crl.crl))]
 
     def status(self) -> ServerStatus:

@@ -199,6 +199,10 @@ class CaStore(Protocol):
         """The listed requests, by id."""
         ...
 
+    def oldest_pending(self) -> datetime | None:
+        """When the pending request came in that has waited longest."""
+        ...
+
     def grant_request(
         self, number: int, issued: IssuedCertificate, files: Sequence[NewFile]
     ) -> bool:

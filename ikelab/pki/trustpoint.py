@@ -1,17 +1,15 @@
 """The router's side of enrollment: `crypto pki trustpoint`, authenticate, enroll, poll, renew.
 
 Sans-IO: `handle(event, now)` returns actions, `next_timer()` says when it wants to be called. The
-table below is the machine: state and input give a step and the next state; a pair that is not
-there is refused. What is on the wire is in `scep_client.py`. Certificates are saved before they
-are used, so that a router that starts again goes on where it was.
+machine is the table of `trustpoint_state.py`, the wire is `scep_client.py`. Certificates are saved
+before they are used, so that a router that starts again goes on where it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
-from enum import Enum
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -25,7 +23,6 @@ from ikelab.pki.enrollment_events import (
     Credential,
     Device,
     Enroll,
-    KeyPairGenerated,
     RenewalStarted,
     TimerFired,
     Trust,
@@ -42,6 +39,7 @@ from ikelab.pki.events import (
     HttpRequest,
     RequestSent,
 )
+from ikelab.pki.key_pairs import KeyPairs
 from ikelab.pki.scep_client import (
     CaBundle,
     ScepClient,
@@ -51,6 +49,7 @@ from ikelab.pki.scep_client import (
     read_ca_certificates,
 )
 from ikelab.pki.store import Nvram, PendingEnrollment, RsaKeys, StoredTrustpoint
+from ikelab.pki.trustpoint_state import TABLE, Input, State
 from ikelab.pki.x509 import (
     fingerprint,
     format_name,
@@ -60,79 +59,18 @@ from ikelab.pki.x509 import (
 )
 from ikelab.types import Now, Rng, TimeBase, Timer
 
+__all__ = ["State", "Trustpoint"]
 
-class State(Enum):
-    """Where a trustpoint is."""
-
-    READY = "no CA certificate"
-    CAPS_SENT = "GetCACaps sent"
-    CA_SENT = "GetCACert sent"
-    CA_OFFERED = "waits for acceptance of the CA certificate"
-    CA_AUTHENTICATED = "CA certificate accepted"
-    REQUEST_SENT = "request sent"
-    REQUEST_RETRY = "waits to send the request again"
-    PENDING = "waits to poll"
-    POLL_SENT = "poll sent"
-    ENROLLED = "enrolled"
-    FAILED = "enrollment failed"
-
-
-class Input(Enum):
-    """What can happen to it: commands, time, and what the CA's answers amount to."""
-
-    AUTHENTICATE = "authenticate"
-    ACCEPT = "yes"
-    DECLINE = "no"
-    ENROLL = "enroll"
-    TIMER = "timer"
-    NO_REPLY = "no reply"
-    CAPABILITIES = "capabilities that suffice"
-    CA_KNOWN = "CA certificate with the configured fingerprint"
-    CA_UNKNOWN = "CA certificate somebody must look at"
-    CA_UNFIT = "CA certificate or capabilities that cannot be taken"
-    GRANTED = "granted"
-    PENDING = "pending"
-    REFUSED = "refused"
-
-
-_S = State
-_I = Input
-_AUTHENTICATING = frozenset({_S.CAPS_SENT, _S.CA_SENT})
+_AUTHENTICATING = frozenset({State.CAPS_SENT, State.CA_SENT})
+_COMMANDS = frozenset({Input.AUTHENTICATE, Input.ACCEPT, Input.DECLINE, Input.ENROLL})
 _FINGERPRINTS = {32: "md5", 40: "sha1", 64: "sha256"}  # by hexadecimal digits
-_COMMANDS = frozenset({_I.AUTHENTICATE, _I.ACCEPT, _I.DECLINE, _I.ENROLL})
 
-# (state, input) -> (step, next state)
-TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
-    (_S.READY, _I.AUTHENTICATE): ("ask_capabilities", _S.CAPS_SENT),
-    (_S.READY, _I.TIMER): ("ask_capabilities", _S.CAPS_SENT),
-    (_S.CAPS_SENT, _I.CAPABILITIES): ("ask_ca", _S.CA_SENT),
-    (_S.CAPS_SENT, _I.CA_UNFIT): ("give_up_ca", _S.READY),
-    (_S.CAPS_SENT, _I.NO_REPLY): ("give_up_ca", _S.READY),
-    (_S.CA_SENT, _I.CA_KNOWN): ("hold_ca", _S.CA_AUTHENTICATED),
-    (_S.CA_SENT, _I.CA_UNKNOWN): ("offer_ca", _S.CA_OFFERED),
-    (_S.CA_SENT, _I.CA_UNFIT): ("give_up_ca", _S.READY),
-    (_S.CA_SENT, _I.NO_REPLY): ("give_up_ca", _S.READY),
-    (_S.CA_OFFERED, _I.ACCEPT): ("hold_ca", _S.CA_AUTHENTICATED),
-    (_S.CA_OFFERED, _I.DECLINE): ("drop_ca", _S.READY),
-    (_S.CA_AUTHENTICATED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
-    (_S.CA_AUTHENTICATED, _I.TIMER): ("enroll", _S.REQUEST_SENT),
-    (_S.REQUEST_SENT, _I.GRANTED): ("install", _S.ENROLLED),
-    (_S.REQUEST_SENT, _I.PENDING): ("wait", _S.PENDING),
-    (_S.REQUEST_SENT, _I.REFUSED): ("give_up", _S.FAILED),
-    (_S.REQUEST_SENT, _I.NO_REPLY): ("wait", _S.REQUEST_RETRY),
-    (_S.REQUEST_RETRY, _I.TIMER): ("send_again", _S.REQUEST_SENT),
-    (_S.REQUEST_RETRY, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
-    (_S.PENDING, _I.TIMER): ("poll", _S.POLL_SENT),
-    (_S.PENDING, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
-    (_S.POLL_SENT, _I.GRANTED): ("install", _S.ENROLLED),
-    (_S.POLL_SENT, _I.PENDING): ("wait", _S.PENDING),
-    (_S.POLL_SENT, _I.REFUSED): ("give_up", _S.FAILED),
-    (_S.POLL_SENT, _I.NO_REPLY): ("wait", _S.PENDING),
-    (_S.ENROLLED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
-    (_S.ENROLLED, _I.TIMER): ("renew", _S.REQUEST_SENT),
-    (_S.FAILED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
-    (_S.FAILED, _I.TIMER): ("renew", _S.REQUEST_SENT),
-}
+
+def _bits(legacy: bool, ca: bool) -> int:
+    """The guide's routers make 512 bits ("%CRYPTO-6-AUTOGEN"), its CA servers 1024."""
+    if legacy:
+        return 1024 if ca else 512
+    return 2048
 
 
 class Trustpoint:
@@ -154,10 +92,9 @@ class Trustpoint:
         ca_subject: str | None = None,
     ) -> None:
         self.config = config
-        self._keys = keys
         self._nvram = nvram
         self._legacy = legacy
-        self._ca_subject = ca_subject
+        self._pairs = KeyPairs(nvram, keys, _bits(legacy, ca_subject is not None))
         self._stored = nvram.load_trustpoint(config.name) or StoredTrustpoint(config.name)
         self._client = ScepClient(config, device, rng, legacy, ca_subject)
         self._offered: CaBundle | None = None
@@ -221,12 +158,17 @@ class Trustpoint:
 
     @property
     def renew_date(self) -> datetime | None:
-        """Start + `auto-enroll` per cent of the certificate's life, as the guide's dates show."""
+        """Start + `auto-enroll` per cent of the certificate's life, as the guide's dates show.
+
+        Never sooner than a retry period: near the CA's own end each certificate is shorter than the
+        one before, and renewals would follow each other without a pause.
+        """
         if self._stored.certificate is None or self.config.auto_enroll is None:
             return None
         certificate = load_certificate(self._stored.certificate)
         life = certificate.not_after - certificate.not_before
-        return certificate.not_before + life * self.config.auto_enroll / 100
+        pause = timedelta(seconds=self.config.retry_period)
+        return certificate.not_before + max(life * self.config.auto_enroll / 100, pause)
 
     def key(self, label: str) -> RSAPrivateKey | None:
         """A key pair of this router's nvram."""
@@ -263,7 +205,10 @@ class Trustpoint:
                 return self._input(Input.ACCEPT if yes else Input.DECLINE, now)
             case Enroll(password):
                 self._password = password
-                return self._input(Input.ENROLL, now)
+                try:
+                    return self._input(Input.ENROLL, now)
+                finally:
+                    self._password = None
             case TimerFired():
                 timer = self.next_timer()
                 due = timer is not None and timer.remaining(now) <= 0
@@ -284,7 +229,7 @@ class Trustpoint:
             self._fault = PkiError("no-answer", event.reason)
             return Input.NO_REPLY
         try:
-            if self.state is State.CAPS_SENT:
+            if self.state is State.CAPS_SENT and event.status < 500:
                 return self._read_capabilities(event)
             if event.status != 200:
                 self._fault = PkiError("no-answer", f"the CA answered HTTP status {event.status}")
@@ -297,7 +242,7 @@ class Trustpoint:
             return Input.CA_UNFIT if self.state in _AUTHENTICATING else Input.REFUSED
 
     def _read_capabilities(self, event: HttpReply) -> Input:
-        """An error means no keyword at all (RFC 8894 section 3.5.2)."""
+        """A CA that knows no GetCACaps has no keyword at all (RFC 8894 section 3.5.2)."""
         found = parse_capabilities(event.body) if event.status == 200 else ()
         self._client.check_capabilities(found)
         self._stored = replace(self._stored, capabilities=found)
@@ -309,8 +254,8 @@ class Trustpoint:
         wanted = self.config.fingerprint
         if wanted is None:
             return Input.CA_UNKNOWN
-        found = fingerprint(bundle.ca.der, _FINGERPRINTS[len(wanted)])
-        if found == wanted:
+        found = fingerprint(bundle.ca.der, _FINGERPRINTS.get(len(wanted), "sha256"))
+        if found == wanted.upper():
             return Input.CA_KNOWN
         raise PkiError(
             "wrong-fingerprint",
@@ -321,7 +266,10 @@ class Trustpoint:
         assert self._sent is not None
         bundle = self._bundle()
         self._granted = self._client.read_cert_rep(event.body, self._sent, bundle, now.wall)
-        return Input.PENDING if self._granted is None else Input.GRANTED
+        if self._granted is not None:
+            return Input.GRANTED
+        self._fault = PkiError("pending", "the CA has not decided")
+        return Input.PENDING
 
     def _input(self, happened: Input, now: Now) -> list[TrustpointAction]:
         """One row of the table. A step nobody commanded that cannot be taken ends in FAILED."""
@@ -332,6 +280,11 @@ class Trustpoint:
                 f"trustpoint {self.config.name}: no {happened.value!r} now ({self.state.value})",
             )
         step, new_state = row
+        if step == "wait" and self._tries > self.config.retry_count:
+            step, new_state = "give_up", State.FAILED
+            self._fault = PkiError(
+                "worn-out", f"no certificate after {self._tries - 1} retries ({self._fault.detail})"
+            )
         try:
             actions = self._steps[step](now)
         except PkiError as error:
@@ -340,15 +293,7 @@ class Trustpoint:
             self._fault, new_state = error, State.FAILED
             actions = self._give_up(now)
         self.state = new_state
-        if self._is_worn_out():
-            self.state = State.FAILED
-            actions = self._give_up(now)
         return actions
-
-    def _is_worn_out(self) -> bool:
-        """`enrollment retry count` tries were for nothing."""
-        waits = self.state in (State.PENDING, State.REQUEST_RETRY)
-        return waits and self._tries > self.config.retry_count
 
     # --- steps: the CA certificate ----------------------------------------------------------------
 
@@ -402,31 +347,27 @@ class Trustpoint:
     def _enroll(self, now: Now) -> list[TrustpointAction]:
         """A first request, signed by a certificate the router makes for its own key."""
         label = self._stored.key_label or self.config.rsakeypair or self.config.name
-        key, made = self._key_pair(label)
+        key, made = self._pairs.load_or_make(label)
         signer = self._client.self_signed(key, now.wall)
         return made + self._request_certificate(signer, key, label, renews=False)
 
     def _renew(self, now: Now) -> list[TrustpointAction]:
         """A request signed by the certificate it is to replace, while that one holds."""
-        old = self._stored.certificate
-        signer = None if old is None else self._old_signer(now)
+        signer = self._pairs.holder(self._stored, now.wall)
         if signer is None:
             return self._enroll(now)
-        notices: list[TrustpointAction] = [RenewalStarted(self.config.name)]
         key, label = signer.key, self._stored.key_label or ""
+        made: list[TrustpointAction] = []
         if self.config.regenerate:
-            label = f"{label}#"
-            self._nvram.delete_key(label)
-            key, made = self._key_pair(label)
-            notices += made
-        return notices + self._request_certificate(signer, key, label, renews=True)
+            label, key, made = self._pairs.regenerate(label)
+        sent = self._request_certificate(signer, key, label, renews=True)
+        return [RenewalStarted(self.config.name), *made, *sent]
 
     def _request_certificate(
         self, signer: Signer, key: RSAPrivateKey, label: str, *, renews: bool
     ) -> list[TrustpointAction]:
         """Save what a restart needs, then send. The challenge password is gone with the request."""
-        password, self._password = self._password, None
-        request = self._client.build_request(key, password)
+        request = self._client.build_request(key, self._password)
         pending = PendingEnrollment(
             self._client.new_transaction_id(),
             load_request(request, legacy=self._legacy).subject,
@@ -458,7 +399,7 @@ class Trustpoint:
         key = None if pending is None else self._nvram.load_key(pending.key_label)
         if pending is None or key is None:
             raise PkiError("no-key", "the key pair of the pending request is not there any more")
-        signer = self._old_signer(now) if pending.renews else None
+        signer = self._pairs.holder(self._stored, now.wall) if pending.renews else None
         self._sent = self._client.cert_poll(
             pending,
             signer or self._client.self_signed(key, now.wall),
@@ -477,7 +418,7 @@ class Trustpoint:
         """Certificate and key change places in one transaction of nvram."""
         pending, der = self._stored.pending, self._granted
         assert pending is not None and der is not None
-        label, moved = self._final_label(pending.key_label)
+        label, moved = self._pairs.final_label(self._stored, pending.key_label)
         self._stored = replace(self._stored, certificate=der, key_label=label, pending=None)
         self._nvram.save_trustpoint(self._stored, moved)
         if moved is not None:
@@ -500,47 +441,7 @@ class Trustpoint:
         self._nvram.save_trustpoint(self._stored)
         return [EnrollmentFailed(self.config.name, self._fault.detail or self._fault.reason)]
 
-    # --- keys and messages ------------------------------------------------------------------------
-
-    def _key_pair(self, label: str) -> tuple[RSAPrivateKey, list[TrustpointAction]]:
-        """The key pair of that label, made if it is not there."""
-        key = self._nvram.load_key(label)
-        if key is not None:
-            return key, []
-        key = self._keys.rsa_key(label, self._bits())
-        self._nvram.save_key(label, key)
-        return key, [KeyPairGenerated(label, key.key_size)]
-
-    def _bits(self) -> int:
-        """The guide's routers make 512 bits ("%CRYPTO-6-AUTOGEN"), its CA servers 1024."""
-        if not self._legacy:
-            return 2048
-        return 512 if self._ca_subject is None else 1024
-
-    def _final_label(self, label: str) -> tuple[str, tuple[str, RSAPrivateKey] | None]:
-        """Where a regenerated key "LABEL#" ends: as LABEL, unless another trustpoint uses that.
-
-        The guide's hub has one key pair under two trustpoints: replacing it at the renewal of one
-        would leave the other with a certificate and no key.
-        """
-        if label == self._stored.key_label or not label.endswith("#"):
-            return label, None
-        key = self._nvram.load_key(label)
-        assert key is not None
-        base = label[:-1]
-        users = set(self._nvram.key_users(base)) - {self.config.name}
-        final = f"{base}.{self.config.name}" if users else base
-        return final, (final, key)
-
-    def _old_signer(self, now: Now) -> Signer | None:
-        """The present certificate with its key, as long as it holds."""
-        if self._stored.certificate is None or self._stored.key_label is None:
-            return None
-        certificate = load_certificate(self._stored.certificate)
-        key = self._nvram.load_key(self._stored.key_label)
-        if key is None or certificate.not_after <= now.wall:
-            return None
-        return Signer(certificate, key)
+    # --- messages ------------------------------------------------------------------------
 
     def _bundle(self) -> CaBundle:
         ca, *upper = (load_certificate(der) for der in self._stored.ca_certificates)

@@ -1,16 +1,13 @@
-"""The stores of `pki/store.py` in SQLite: one file a certificate server, one a router's nvram.
+"""The certificate server's store (`pki.store.CaStore`) in SQLite, one file a server.
 
-The same classes on ":memory:" serve the simulated network. Durability is `runtime/sqlite.py`.
+The same class on ":memory:" serves the simulated network. Durability is `runtime/sqlite.py`.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.errors import PkiError
 from ikelab.pki.store import (
@@ -22,14 +19,15 @@ from ikelab.pki.store import (
     NewFile,
     NewRequest,
     PasswordState,
-    PendingEnrollment,
     RequestKey,
     RequestKind,
     RequestState,
     StorageFile,
-    StoredTrustpoint,
 )
+from ikelab.runtime.nvram import SqliteNvram
 from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
+
+__all__ = ["SqliteCaStore", "SqliteNvram"]
 
 _NO_SERIAL = 1 << 63  # an INTEGER of SQLite has 63 bits and a sign
 
@@ -50,6 +48,7 @@ CREATE TABLE IF NOT EXISTS request (
     automatic INTEGER NOT NULL, serial INTEGER REFERENCES issued (serial),
     CHECK ((state = 'granted') = (serial IS NOT NULL)),
     UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
+CREATE INDEX IF NOT EXISTS request_state ON request (state, received);
 CREATE TABLE IF NOT EXISTS revoked (
     serial INTEGER PRIMARY KEY, at INTEGER NOT NULL, reason INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS crl (
@@ -60,13 +59,6 @@ CREATE TABLE IF NOT EXISTS password (
 CREATE TABLE IF NOT EXISTS outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
     octets BLOB NOT NULL) STRICT;
-"""
-
-_NVRAM_SCHEMA = """
-CREATE TABLE IF NOT EXISTS key_pair (label TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS trustpoint (
-    name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
-    certificate BLOB, key_label TEXT, pending TEXT) STRICT;
 """
 
 _REQUEST = """
@@ -253,6 +245,13 @@ class SqliteCaStore(Database):
         rows = self.connection.execute(_REQUEST + "WHERE id IS NOT NULL ORDER BY id")
         return tuple(_request(row) for row in rows)
 
+    def oldest_pending(self) -> datetime | None:
+        """None if nothing waits."""
+        row = self.connection.execute(
+            "SELECT min(received) FROM request WHERE state = 'pending'"
+        ).fetchone()
+        return None if row[0] is None else _moment(row[0])
+
     def grant_request(
         self, number: int, issued: IssuedCertificate, files: Sequence[NewFile]
     ) -> bool:
@@ -400,102 +399,5 @@ class SqliteCaStore(Database):
 
 
 def _insert_issued(connection: sqlite3.Connection, issued: IssuedCertificate) -> None:
-    connection.execute(
-        "INSERT INTO issued VALUES (?, ?)",
-        (issued.serial, issued.certificate),
-    )
-
-
-class SqliteNvram(Database):
-    """A router's key pairs and certificates (`pki.store.Nvram`). path: a file, or ":memory:"."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, _NVRAM_SCHEMA)
-
-    def load_key(self, label: str) -> RSAPrivateKey | None:
-        """None if there is none."""
-        row = self.connection.execute(
-            "SELECT key FROM key_pair WHERE label = ?", (label,)
-        ).fetchone()
-        return None if row is None else load_key(row[0])
-
-    def save_key(self, label: str, key: RSAPrivateKey) -> None:
-        """Replaces."""
-        with self.transaction() as connection:
-            _insert_key(connection, label, key)
-
-    def delete_key(self, label: str) -> None:
-        """Forgets."""
-        with self.transaction() as connection:
-            connection.execute("DELETE FROM key_pair WHERE label = ?", (label,))
-
-    def key_labels(self) -> tuple[str, ...]:
-        """In alphabetical order."""
-        rows = self.connection.execute("SELECT label FROM key_pair ORDER BY label")
-        return tuple(row[0] for row in rows)
-
-    def key_users(self, label: str) -> tuple[str, ...]:
-        """In alphabetical order."""
-        rows = self.connection.execute(
-            "SELECT name FROM trustpoint WHERE key_label = ? ORDER BY name", (label,)
-        )
-        return tuple(row[0] for row in rows)
-
-    def load_trustpoint(self, name: str) -> StoredTrustpoint | None:
-        """None if nothing was saved."""
-        row = self.connection.execute(
-            "SELECT name, capabilities, ca, ra, certificate, key_label, pending FROM trustpoint"
-            " WHERE name = ?",
-            (name,),
-        ).fetchone()
-        if row is None:
-            return None
-        return StoredTrustpoint(
-            name=row[0],
-            capabilities=tuple(json.loads(row[1])),
-            ca_certificates=split_ders(row[2]),
-            ra_certificates=split_ders(row[3]),
-            certificate=row[4],
-            key_label=row[5],
-            pending=None if row[6] is None else _load_pending(row[6]),
-        )
-
-    def save_trustpoint(
-        self, stored: StoredTrustpoint, key: tuple[str, RSAPrivateKey] | None = None
-    ) -> None:
-        """A renewed key and its certificate change places in one transaction."""
-        row = (
-            stored.name,
-            json.dumps(stored.capabilities),
-            join_ders(stored.ca_certificates),
-            join_ders(stored.ra_certificates),
-            stored.certificate,
-            stored.key_label,
-            None if stored.pending is None else _dump_pending(stored.pending),
-        )
-        with self.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO trustpoint VALUES (?, ?, ?, ?, ?, ?, ?)", row
-            )
-            if key is not None:
-                _insert_key(connection, *key)
-
-    def delete_trustpoint(self, name: str) -> None:
-        """Its key pairs stay."""
-        with self.transaction() as connection:
-            connection.execute("DELETE FROM trustpoint WHERE name = ?", (name,))
-
-
-def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) -> None:
-    connection.execute("INSERT OR REPLACE INTO key_pair VALUES (?, ?)", (label, key_der(key)))
-
-
-def _dump_pending(pending: PendingEnrollment) -> str:
-    return json.dumps(
-        [pending.transaction_id, pending.subject.hex(), pending.key_label, pending.renews]
-    )
-
-
-def _load_pending(text: str) -> PendingEnrollment:
-    transaction_id, subject, key_label, renews = json.loads(text)
-    return PendingEnrollment(transaction_id, bytes.fromhex(subject), key_label, renews)
+    row = (issued.serial, issued.certificate)
+    connection.execute("INSERT INTO issued VALUES (?, ?)", row)

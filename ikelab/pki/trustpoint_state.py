@@ -1,0 +1,80 @@
+"""The state table of a trustpoint: which step an input takes where, and where it leads.
+
+The words are RFC 8894's; IOS prints none of them. The steps are methods of `trustpoint.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class State(Enum):
+    """Where a trustpoint is."""
+
+    READY = "no CA certificate"
+    CAPS_SENT = "GetCACaps sent"
+    CA_SENT = "GetCACert sent"
+    CA_OFFERED = "waits for acceptance of the CA certificate"
+    CA_AUTHENTICATED = "CA certificate accepted"
+    REQUEST_SENT = "request sent"
+    REQUEST_RETRY = "waits to send the request again"
+    PENDING = "waits to poll"
+    POLL_SENT = "poll sent"
+    ENROLLED = "enrolled"
+    FAILED = "enrollment failed"
+
+
+class Input(Enum):
+    """What can happen to it: commands, time, and what the CA's answers amount to."""
+
+    AUTHENTICATE = "authenticate"
+    ACCEPT = "yes"
+    DECLINE = "no"
+    ENROLL = "enroll"
+    TIMER = "timer"
+    NO_REPLY = "no reply"
+    CAPABILITIES = "capabilities that suffice"
+    CA_KNOWN = "CA certificate with the configured fingerprint"
+    CA_UNKNOWN = "CA certificate somebody must look at"
+    CA_UNFIT = "CA certificate or capabilities that cannot be taken"
+    GRANTED = "granted"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+_S = State
+_I = Input
+
+# (state, input) -> (step, next state)
+TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
+    (_S.READY, _I.AUTHENTICATE): ("ask_capabilities", _S.CAPS_SENT),
+    (_S.READY, _I.TIMER): ("ask_capabilities", _S.CAPS_SENT),
+    (_S.CAPS_SENT, _I.CAPABILITIES): ("ask_ca", _S.CA_SENT),
+    (_S.CAPS_SENT, _I.CA_UNFIT): ("give_up_ca", _S.READY),
+    (_S.CAPS_SENT, _I.NO_REPLY): ("give_up_ca", _S.READY),
+    (_S.CA_SENT, _I.CA_KNOWN): ("hold_ca", _S.CA_AUTHENTICATED),
+    (_S.CA_SENT, _I.CA_UNKNOWN): ("offer_ca", _S.CA_OFFERED),
+    (_S.CA_SENT, _I.CA_UNFIT): ("give_up_ca", _S.READY),
+    (_S.CA_SENT, _I.NO_REPLY): ("give_up_ca", _S.READY),
+    (_S.CA_OFFERED, _I.ACCEPT): ("hold_ca", _S.CA_AUTHENTICATED),
+    (_S.CA_OFFERED, _I.DECLINE): ("drop_ca", _S.READY),
+    (_S.CA_AUTHENTICATED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.CA_AUTHENTICATED, _I.TIMER): ("enroll", _S.REQUEST_SENT),
+    (_S.REQUEST_SENT, _I.GRANTED): ("install", _S.ENROLLED),
+    (_S.REQUEST_SENT, _I.PENDING): ("wait", _S.PENDING),
+    (_S.REQUEST_SENT, _I.REFUSED): ("give_up", _S.FAILED),
+    (_S.REQUEST_SENT, _I.NO_REPLY): ("wait", _S.REQUEST_RETRY),
+    (_S.REQUEST_RETRY, _I.TIMER): ("send_again", _S.REQUEST_SENT),
+    (_S.REQUEST_RETRY, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.PENDING, _I.TIMER): ("poll", _S.POLL_SENT),
+    (_S.PENDING, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.POLL_SENT, _I.GRANTED): ("install", _S.ENROLLED),
+    (_S.POLL_SENT, _I.PENDING): ("wait", _S.PENDING),
+    (_S.POLL_SENT, _I.REFUSED): ("give_up", _S.FAILED),
+    (_S.POLL_SENT, _I.NO_REPLY): ("wait", _S.PENDING),
+    (_S.ENROLLED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.ENROLLED, _I.TIMER): ("renew", _S.REQUEST_SENT),
+    (_S.FAILED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.FAILED, _I.TIMER): ("renew", _S.REQUEST_SENT),
+}

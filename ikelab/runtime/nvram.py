@@ -1,0 +1,113 @@
+"""A router's nvram (`pki.store.Nvram`) in SQLite: key pairs and trustpoints."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ikelab.pki.store import PendingEnrollment, StoredTrustpoint
+from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
+
+_NVRAM_SCHEMA = """
+CREATE TABLE IF NOT EXISTS key_pair (label TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS trustpoint (
+    name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
+    certificate BLOB, key_label TEXT, pending TEXT) STRICT;
+"""
+
+
+class SqliteNvram(Database):
+    """A router's key pairs and certificates (`pki.store.Nvram`). path: a file, or ":memory:"."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, _NVRAM_SCHEMA)
+
+    def load_key(self, label: str) -> RSAPrivateKey | None:
+        """None if there is none."""
+        row = self.connection.execute(
+            "SELECT key FROM key_pair WHERE label = ?", (label,)
+        ).fetchone()
+        return None if row is None else load_key(row[0])
+
+    def save_key(self, label: str, key: RSAPrivateKey) -> None:
+        """Replaces."""
+        with self.transaction() as connection:
+            _insert_key(connection, label, key)
+
+    def delete_key(self, label: str) -> None:
+        """Forgets."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM key_pair WHERE label = ?", (label,))
+
+    def key_labels(self) -> tuple[str, ...]:
+        """In alphabetical order."""
+        rows = self.connection.execute("SELECT label FROM key_pair ORDER BY label")
+        return tuple(row[0] for row in rows)
+
+    def key_users(self, label: str) -> tuple[str, ...]:
+        """In alphabetical order."""
+        rows = self.connection.execute(
+            "SELECT name FROM trustpoint WHERE key_label = ? ORDER BY name", (label,)
+        )
+        return tuple(row[0] for row in rows)
+
+    def load_trustpoint(self, name: str) -> StoredTrustpoint | None:
+        """None if nothing was saved."""
+        row = self.connection.execute(
+            "SELECT name, capabilities, ca, ra, certificate, key_label, pending FROM trustpoint"
+            " WHERE name = ?",
+            (name,),
+        ).fetchone()
+        if row is None:
+            return None
+        return StoredTrustpoint(
+            name=row[0],
+            capabilities=tuple(json.loads(row[1])),
+            ca_certificates=split_ders(row[2]),
+            ra_certificates=split_ders(row[3]),
+            certificate=row[4],
+            key_label=row[5],
+            pending=None if row[6] is None else _load_pending(row[6]),
+        )
+
+    def save_trustpoint(
+        self, stored: StoredTrustpoint, key: tuple[str, RSAPrivateKey] | None = None
+    ) -> None:
+        """A renewed key and its certificate change places in one transaction."""
+        row = (
+            stored.name,
+            json.dumps(stored.capabilities),
+            join_ders(stored.ca_certificates),
+            join_ders(stored.ra_certificates),
+            stored.certificate,
+            stored.key_label,
+            None if stored.pending is None else _dump_pending(stored.pending),
+        )
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO trustpoint VALUES (?, ?, ?, ?, ?, ?, ?)", row
+            )
+            if key is not None:
+                _insert_key(connection, *key)
+
+    def delete_trustpoint(self, name: str) -> None:
+        """Its key pairs stay."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM trustpoint WHERE name = ?", (name,))
+
+
+def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) -> None:
+    connection.execute("INSERT OR REPLACE INTO key_pair VALUES (?, ?)", (label, key_der(key)))
+
+
+def _dump_pending(pending: PendingEnrollment) -> str:
+    return json.dumps(
+        [pending.transaction_id, pending.subject.hex(), pending.key_label, pending.renews]
+    )
+
+
+def _load_pending(text: str) -> PendingEnrollment:
+    transaction_id, subject, key_label, renews = json.loads(text)
+    return PendingEnrollment(transaction_id, bytes.fromhex(subject), key_label, renews)
