@@ -42,7 +42,9 @@ _COLUMNS = (
     ("Info", "%i"),
 )
 
-# SCEP attributes (RFC 8894 section 3.2.1), which Wireshark does not know by name.
+# SCEP attributes (RFC 8894 section 3.2.1) and the name attribute of IOS's router certificates,
+# which Wireshark does not know. Of pkcs7-data it knows too much: it takes the content for mail and
+# calls it malformed; in SCEP it is the enveloped ContentInfo.
 _VERISIGN = "2.16.840.1.113733.1.9"
 _OIDS = (
     (f"{_VERISIGN}.2", "scep-messageType", "PrintableString"),
@@ -51,6 +53,8 @@ _OIDS = (
     (f"{_VERISIGN}.5", "scep-senderNonce", "OctetString"),
     (f"{_VERISIGN}.6", "scep-recipientNonce", "OctetString"),
     (f"{_VERISIGN}.7", "scep-transactionID", "PrintableString"),
+    ("1.2.840.113549.1.9.2", "pkcs-9-at-unstructuredName", "IA5String"),
+    ("1.2.840.113549.1.7.1", "pkcs7-data", "ContentInfo"),
 )
 
 # SCEP's media types (RFC 8894 section 4) and the dissectors, under their short names.

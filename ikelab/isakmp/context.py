@@ -58,9 +58,7 @@ class Context:
     ) -> PlainMessage:
         """Tell of a message of the peer, decrypted: the comment of its frame."""
         names = opened.names
-        comment = (
-            f"{self.config.hostname} ({sa.role}) in {state} takes {message}: {' '.join(names)}"
-        )
+        comment = f"{self.config.name} ({sa.role}) in {state} takes {message}: {' '.join(names)}"
         return PlainMessage(False, sa.local, sa.remote, octets, opened.plaintext, comment, names)
 
     def refused(self, peer: Endpoint, conn_id: int, message: str, error: ProtocolError) -> Refused:
@@ -87,7 +85,7 @@ class Context:
         message_id = self.new_message_id()
         cky_r = self.rng.draw("cky_r", main_mode.COOKIE_LENGTH)
         header = Header(sa.cky_i, cky_r, first, ExchangeType.INFORMATIONAL, 0, message_id)
-        comment = f"{self.config.hostname} (R) sends INFO: N {notify_name(error.notify)}"
+        comment = f"{self.config.name} (R) sends INFO: N {notify_name(error.notify)}"
         return [SendDatagram(sa.local, sa.remote, build_message(header, body), comment)]
 
     def delete_pairs(self, sa: IsakmpSa, pairs: list[IpsecPair], now: Now) -> list[Action]:

@@ -175,3 +175,8 @@ class IsakmpConfig:
     identity: IdType = IdType.ID_IPV4_ADDR
     credentials: tuple[Credential, ...] = ()
     trusted_authorities: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The host name alone, for comments and logs."""
+        return self.hostname.partition(".")[0]

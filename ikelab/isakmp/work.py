@@ -137,7 +137,7 @@ class Work:
     ) -> SendDatagram:
         sa = self.sa
         then = f" -> {self.row.new_state.value}" if self.row is not None else ""
-        comment = f"{self.config.hostname} ({sa.role}) sends {message}{then}: {' '.join(names)}"
+        comment = f"{self.config.name} ({sa.role}) sends {message}{then}: {' '.join(names)}"
         send = SendDatagram(sa.local, sa.remote, datagram, comment)
         self.actions.append(
             PlainMessage(True, sa.local, sa.remote, datagram, plaintext, comment, names)

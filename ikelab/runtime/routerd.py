@@ -362,7 +362,7 @@ class RouterProcess:
             if isinstance(action, isakmp.PlainMessage) and not action.sent
         ]
         told += [
-            f"{self.router.config.hostname} refuses {action.message}: {action.reason}"
+            f"{self.router.config.hostname}: {action.message} refused: {action.reason}"
             + (f" ({action.detail})" if action.detail else "")
             for action in actions
             if isinstance(action, isakmp.Refused)
