@@ -22,7 +22,7 @@ from ikelab.runtime.control import Json
 
 Snapshot = Mapping[str, Json]
 
-_PIPE_WIDTH = 140  # columns where the output is no terminal: rows stay on one line
+_PIPE_WIDTH = 1000  # columns where the output is no terminal: rows stay on one line, for grep
 
 
 @dataclass(frozen=True, slots=True)
