@@ -176,8 +176,7 @@ def _decoded(octets: bytearray, solid: int) -> str:
 def read_name(name: bytes) -> Rdns:
     """(short name or dotted OID, text) of every attribute, by RDN, in encoding order.
 
-    A value that is not a string is written as # and its DER in hexadecimal (RFC 4514 section 2.4).
-    Raises PkiError("malformed-der").
+    A value that is not a string is given as # and its DER in hexadecimal. Raises PkiError("malformed-der").
     """
     if len(name) > _MAX_NAME:
         raise der.malformed(f"a name of {len(name)} octets, at most {_MAX_NAME}")
@@ -217,15 +216,11 @@ def format_name(name: bytes) -> str:
 def _escape(value: str) -> str:
     """RFC 4514 section 2.4, and every character that is not printable as its UTF-8 octets."""
     text = "".join(_escape_character(char) for char in value)
-    if value.startswith(" ") or (value.startswith("#") and not _is_hex(value)):
+    if value.startswith((" ", "#")):
         text = "\\" + text
     if value.endswith(" ") and len(value) > 1:
         text = text[:-1] + "\\ "
     return text
-
-
-def _is_hex(value: str) -> bool:
-    return re.fullmatch("#[0-9a-f]*", value) is not None
 
 
 def _escape_character(char: str) -> str:
