@@ -44,6 +44,7 @@ from ikelab.ios.parameters import Line
 from ikelab.ios.pki_commands import PKI_ROWS, SERVER_ROWS, TRUSTPOINT_ROWS
 from ikelab.ios.row import Edit, Mode, Row
 from ikelab.ios.system_commands import HOST_ROWS, INTERFACE_ROWS, NETWORK_ROWS
+from ikelab.ios.text import visible
 
 TABLE: tuple[Row, ...] = (
     *HOST_ROWS,
@@ -84,7 +85,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row that a line means. negative: its `no` form. place: where the row belongs."""
+    """The row that a line means. negative: its `no` form, which is never weak. place: its own."""
 
     row: Row
     arguments: Arguments
@@ -140,7 +141,8 @@ def _find_in(line: Line, place: Place) -> Found | Failure:
     match = match_line(grammars, line, start=1 if negative else 0)
     if isinstance(match, Failure):
         return match
-    return Found(rows[match.row], match.arguments, match.weak, place, negative)
+    weak = () if negative else match.weak
+    return Found(rows[match.row], match.arguments, weak, place, negative)
 
 
 def explain_failure(failure: Failure) -> ConfigError:
@@ -149,7 +151,7 @@ def explain_failure(failure: Failure) -> ConfigError:
     expected = [label for label in failure.expected if label != "<cr>"]
     if failure.fault is Fault.AMBIGUOUS:
         return ConfigError(
-            f"`{failure.word}` is ambiguous", column=column, hint=" or ".join(expected)
+            f"`{visible(failure.word)}` is ambiguous", column=column, hint=" or ".join(expected)
         )
     wanted = "expected " + ", ".join(expected) if expected else "the command ends here"
     if failure.fault is Fault.INCOMPLETE:
@@ -158,4 +160,4 @@ def explain_failure(failure: Failure) -> ConfigError:
     hint = f"did you mean `{close[0]}`?" if close else wanted
     if len(expected) > 12 and not close:
         hint = "`?` at the console lists the commands"
-    return ConfigError(f"`{failure.word}` is not known here", column=column, hint=hint)
+    return ConfigError(f"`{visible(failure.word)}` is not known here", column=column, hint=hint)

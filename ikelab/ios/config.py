@@ -37,7 +37,7 @@ INTERFACE_KINDS: Mapping[str, str] = {
     "GigabitEthernet": "gi",
     "Tunnel": "tunnel",
 }
-_INTERFACE_NAME = re.compile(r"([A-Za-z]+) ?(\d+(?:/\d+)*)")
+_INTERFACE_NAME = re.compile(r"([A-Za-z]+) ?([0-9]{1,10}(?:/[0-9]{1,4}){0,3})")
 _LINUX_NAME_LENGTH = 15  # IFNAMSIZ without the closing zero octet
 
 

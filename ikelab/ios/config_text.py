@@ -34,7 +34,7 @@ def parse_config(text: str, *, file: str = "", mode: LabMode = "modern") -> Runn
 def read_config(text: str, *, file: str = "", mode: LabMode = "modern") -> ConfigFile:
     """The same with every error: each is reported once, and the reading goes on after it."""
     reader = _Reader(file, mode)
-    for number, content in enumerate(text.splitlines(), start=1):
+    for number, content in enumerate(text.split("\n"), start=1):
         if not reader.take(number, content):
             break
     if mode == "modern":

@@ -123,16 +123,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One word that fits a regular expression. normal: the form that is kept of it."""
+    """One word that fits a regular expression and, beyond it, a check."""
 
     label: str
     expression: str
-    normal: Callable[[str], str] = str
+    check: Callable[[str], bool] = bool
 
     def take(self, line: Line, at: int) -> Taken | None:
         """The whole word must fit."""
         text = line.words[at].text
-        return Taken(self.normal(text)) if re.fullmatch(self.expression, text) else None
+        fits = re.fullmatch(self.expression, text) and self.check(text)
+        return Taken(text) if fits else None
 
     def show(self, value: Value) -> str:
         """As it is kept."""
@@ -229,6 +230,12 @@ def _distinguished_name(text: str) -> str | None:
     return text if re.fullmatch(rf"{part}(,{part})*", text) else None
 
 
+def _has_port(url: str) -> bool:
+    """Whether the port of a URL, if it has one, is 1 to 65535."""
+    port = re.match(r"\w+://(?:[^/@]*@)?[^/:]*:([0-9]+)", url)
+    return port is None or 0 < int(port[1]) <= 65535
+
+
 HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 _PATH = r"[!-~]*"
 
@@ -236,9 +243,11 @@ WORD = Pattern("WORD", r"[!-~]+")
 LABEL = Pattern("WORD", r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 HOSTNAME = Pattern("WORD", r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 DOMAIN = Pattern("WORD", HOST)
-HTTP_URL = Pattern("URL", rf"http://{HOST}(?::\d{{1,5}})?(?:/{_PATH})?")
+HTTP_URL = Pattern("URL", rf"http://{HOST}(?::[0-9]{{1,5}})?(?:/{_PATH})?", _has_port)
 STORAGE_URL = Pattern(
-    "URL", rf"(?:ftp://(?:[!-.0-?A-~]+@)?{HOST}(?::\d{{1,5}})?(?:/{_PATH})?)|nvram:"
+    "URL",
+    rf"(?:ftp://(?:[!-.0-?A-~]+@)?{HOST}(?::[0-9]{{1,5}})?(?:/{_PATH})?)|nvram:",
+    _has_port,
 )
 TYPE7 = Pattern("LINE", r"(?:0[0-9]|1[0-5])(?:[0-9A-Fa-f]{2})+")
 LINE = Rest()

@@ -18,6 +18,7 @@ from ikelab.ios.parameters import Line, Word
 from ikelab.ios.pipe import FILTERS, parse_pipe
 from ikelab.ios.row import Mode
 from ikelab.ios.strength import refuse_weak
+from ikelab.ios.text import visible
 
 ISAKMP_DEBUGGING = "crypto isakmp"
 """The member of `Session.debugging` that `debug crypto isakmp` switches."""
@@ -141,7 +142,7 @@ class Session:
 
     def _failure(self, failure: Failure, line: Line) -> Said:
         if failure.fault is Fault.AMBIGUOUS:
-            return Said(f'% Ambiguous command:  "{line.text.strip()}"\n', failed=True)
+            return Said(f'% Ambiguous command:  "{visible(line.text.strip())}"\n', failed=True)
         if failure.fault is Fault.INCOMPLETE:
             return Said("% Incomplete command.\n", failed=True)
         caret = " " * (len(self.prompt) + failure.column) + "^"
@@ -156,7 +157,7 @@ class Session:
         known = self._known(line, place, partial)
         if isinstance(known, Failure):
             if known.fault is Fault.AMBIGUOUS:
-                return f'% Ambiguous command:  "{text.strip()}"\n'
+                return f'% Ambiguous command:  "{visible(text.strip())}"\n'
             return "% Unrecognized command\n"
         if not partial:
             return _columns(known)

@@ -305,6 +305,56 @@ def test_interface_names_are_completed_and_become_linux_names(
     assert linux_ifname(written) == linux
 
 
+def test_no_of_a_weak_word_is_taken_in_a_modern_lab() -> None:
+    text = (
+        "crypto isakmp policy 1\n encr aes\n group 14\n hash sha256\n no hash md5\n hash sha512\n"
+    )
+    assert errors_of(text) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("http://192.0.2.1", True),
+        ("http://192.0.2.1:12345/cgi-bin/pkiclient.exe", True),
+        ("http://192.0.2.1:0", False),
+        ("http://192.0.2.1:65536", False),
+        ("https://192.0.2.1", False),
+        ("http://user@192.0.2.1", False),
+        ("http://", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_enrollment_url_is_plain_http_to_a_port_that_exists(url: str, taken: bool) -> None:
+    assert (errors_of(f"crypto pki trustpoint a\n enrollment url {url}\n") == []) is taken
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("nvram:", True),
+        ("ftp://192.0.2.1", True),
+        ("ftp://ca:pass@192.0.2.1:2121/db", True),
+        ("ftp://192.0.2.1:99999", False),
+        ("ftp://a@b@c", False),
+        ("http://192.0.2.1", False),
+        ("flash:", False),
+    ],
+)
+def test_database_url_is_ftp_or_nvram(url: str, taken: bool) -> None:
+    assert (errors_of(f"crypto pki server a\n database url {url}\n") == []) is taken
+
+
+def test_unprintable_words_of_a_file_are_shown_escaped() -> None:
+    assert errors_of("\x1b[2J\n")[0].startswith("r.cfg:1:1: `\\x1b[2J` is not known here")
+
+
+def test_interface_numbers_beyond_reason_are_refused() -> None:
+    assert interface_name("tunnel" + "1" * 5000) is None
+    assert interface_name("gi" + "/".join("0" * 50)) is None
+    assert interface_name("gi\u0661") is None
+
+
 @pytest.mark.parametrize("name", ["", "x0", "gi", "tunnel1/2", "gi0/0.1", "gi0 /0", "1"])
 def test_other_interface_names_are_refused(name: str) -> None:
     assert interface_name(name) is None
@@ -334,7 +384,8 @@ SECRETS = st.from_regex(r"[!-~]{1,12}", fullmatch=True).filter(lambda text: text
 HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.from_regex(r"[a-z0-9]{1,5}\.[a-z]{2,4}", fullmatch=True)
 ADDRESSES = st.ip_addresses(v=4).map(str)
-LINES = st.from_regex(r"[!-~]([ -~]{0,20}[!-~])?", fullmatch=True)
+# A lone ! begins a comment, so no text that begins with one can have been read.
+LINES = st.from_regex(r"[\"-~]([ -~]{0,20}[!-~])?", fullmatch=True)
 SPANS = st.builds(
     timedelta,
     days=st.integers(0, 1825),

@@ -9,7 +9,7 @@ import pytest
 from ikelab.ios.arguments import Arguments, Command, Pipe
 from ikelab.ios.command_tree import ROWS, TABLE
 from ikelab.ios.config_text import format_config, parse_config
-from ikelab.ios.grammar import Element, Group, Node, compile_grammar, match_line
+from ikelab.ios.grammar import compile_grammar, match_line
 from ikelab.ios.parameters import Line
 from ikelab.ios.pipe import apply_pipe
 from ikelab.ios.row import Mode
@@ -17,6 +17,7 @@ from ikelab.ios.session import ISAKMP_DEBUGGING, Closed, Edited, Said, Session
 from ikelab.ios.vocabulary import KINDS
 from ikelab.isakmp.policy import IsakmpPolicy
 from ikelab.wire.numbers import EncryptionAlgorithm
+from tests.ios_samples import elements, sample
 
 HUB = (Path(__file__).parents[1] / "golden" / "ios" / "hub.cfg").read_text()
 
@@ -376,32 +377,6 @@ def test_bar_after_anything_but_show_is_invalid() -> None:
 
 
 # --- the table itself -------------------------------------------------------------------------
-
-
-def elements(nodes: tuple[Node, ...]) -> list[Element]:
-    found: list[Element] = []
-    for node in nodes:
-        found += elements(node.nodes) if isinstance(node, Group) else [node]
-    return found
-
-
-EXAMPLES = (
-    *("192.0.2.1", "Tunnel1", "http://a.b", "ftp://a.b", "0" * 32, "0200", "cn=a", "ab"),
-    *("1", "0x1", "80", "200", "3000"),
-)
-
-
-def sample(nodes: tuple[Node, ...], with_groups: bool) -> str:
-    """A line of the row: samples of its parameters, its groups all or none."""
-    words = []
-    for node in nodes:
-        if isinstance(node, Group):
-            words += [sample(node.nodes, True)] if with_groups else []
-        elif node.parameter is None:
-            words.append(node.options[0].text)
-        else:
-            words.append(next(x for x in EXAMPLES if node.parameter.take(Line.split(x), 0)))
-    return " ".join(word for word in words if word)
 
 
 @pytest.mark.parametrize("mode", Mode)

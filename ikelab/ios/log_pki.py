@@ -1,0 +1,105 @@
+"""Log and console lines of trustpoints and certificate servers.
+
+IOS's texts from the guide where there are such, else our own, marked as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ikelab.ios.log_line import LogLine, own
+from ikelab.ios.text import grouped, serial_number
+from ikelab.pki import ca_events as ca
+from ikelab.pki import enrollment_events as enrollment
+from ikelab.pki import events as pki
+
+
+def pki_lines(notice: object) -> Iterator[LogLine]:
+    """The lines of one notice; none for anything else."""
+    yield from _trustpoint(notice)
+    yield from _crl(notice)
+    yield from _server(notice)
+
+
+def _trustpoint(notice: object) -> Iterator[LogLine]:
+    match notice:
+        case enrollment.CaCertificateOffered():
+            yield _console(certificate_offer(notice))
+        case pki.CaCertificateAccepted():
+            yield _console("Trustpoint CA certificate accepted.")
+        case enrollment.AuthenticationFailed(trustpoint, reason, detail):
+            yield _console("% Failed to authenticate the Certificate Authority")
+            yield own("PKI", f"trustpoint {trustpoint}: {reason}: {detail}")
+        case enrollment.KeyPairGenerated(bits=bits):
+            yield LogLine(f"%CRYPTO-6-AUTOGEN: Generated new {bits} bit key pair")
+        case enrollment.RenewalStarted(trustpoint):
+            text = f"Renewing the router certificate for trustpoint {trustpoint}"
+            yield LogLine(f"%PKI-6-CERTRENEWAUTO: {text}")
+        case pki.RequestSent():
+            request = "CRYPTO_PKI:  Certificate Request Fingerprint"
+            yield LogLine(f"{request} MD5: {grouped(notice.fingerprint_md5)}")
+            yield LogLine(f"{request} SHA1: {grouped(notice.fingerprint_sha1)}")
+        case pki.EnrollmentPending(trustpoint, retry):
+            text = f"trustpoint {trustpoint}: the CA keeps the request, next poll in {retry:.0f} s"
+            yield own("PKI", text)
+        case pki.CertificateInstalled():
+            yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
+        case pki.EnrollmentFailed(trustpoint, reason):
+            yield LogLine("%PKI-6-CERTFAIL: Certificate enrollment failed.")
+            yield own("PKI", f"trustpoint {trustpoint}: {reason}")
+
+
+def _crl(notice: object) -> Iterator[LogLine]:
+    match notice:
+        case pki.CrlInstalled(issuer, url, size):
+            yield own("CRL", f"{issuer}: {size} octets fetched from {url}")
+        case pki.CrlRefused(issuer, url, reason):
+            yield own("CRL", f"{issuer}: not taken from {url}: {reason}")
+
+
+def _server(notice: object) -> Iterator[LogLine]:
+    match notice:
+        case ca.ServerKeyGenerated(bits=bits):
+            text = f"% Generating {bits} bit RSA keys, keys will be non-exportable...[OK]"
+            yield _console(text)
+        case ca.ServerEnabled():
+            yield LogLine("%PKI-6-CS_ENABLED: Certificate server now enabled.")
+        case ca.ServerDisabled():
+            yield LogLine("%PKI-6-CS_DISABLED: Certificate server now disabled.")
+        case ca.CertificateRevoked(serial=serial, again=again):
+            number = serial_number(serial)
+            if again:
+                yield own("CA", f"certificate {number} was revoked before")
+            else:  # the guide's own spelling
+                yield _console(f"% Certificate {number} succesfully revoked.")
+        case ca.RequestQueued():
+            text = f"request {notice.request_id} waits: {notice.subject}, MD5 {notice.fingerprint}"
+            yield own("CA", f"{notice.server}: {text}")
+        case ca.RequestGranted(server, request_id, serial, subject):
+            text = f"request {request_id} granted: certificate {serial_number(serial)}, {subject}"
+            yield own("CA", f"{server}: {text}")
+        case ca.RequestRefused():
+            text = f"{notice.message} refused: {notice.reason}: {notice.detail}"
+            yield own("CA", f"{notice.server}: {text}")
+        case ca.RequestRemoved(server, request_id, expired):
+            why = "it waited too long" if expired else "by command"
+            yield own("CA", f"{server}: request {request_id} removed, {why}")
+        case ca.CrlPublished():
+            text = f"CRL {notice.number} of {notice.size} octets published"
+            yield own("CA", f"{notice.server}: {text}")
+
+
+def certificate_offer(notice: enrollment.CaCertificateOffered) -> str:
+    """The dialogue of `crypto pki authenticate` up to its question."""
+    subordinate = f"Trustpoint '{notice.trustpoint}' is a subordinate CA and holds a non self"
+    head = f"{subordinate} signed cert\n" if notice.subordinate else ""
+    return (
+        f"{head}Certificate has the following attributes:\n"
+        f"       Fingerprint MD5: {grouped(notice.fingerprint_md5)}\n"
+        f"      Fingerprint SHA1: {grouped(notice.fingerprint_sha1)}\n\n"
+        "% Do you accept this certificate? [yes/no]:"
+    )
+
+
+def _console(text: str) -> LogLine:
+    return LogLine(text, stamped=False)
