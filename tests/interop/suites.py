@@ -34,7 +34,7 @@ from tests.interop.charon_log import parse_main_mode, read_kernel_sas
 from tests.interop.engine_host import authorities, credential
 
 OURS, THEIRS = "192.0.2.11", "192.0.2.1"
-SECRET = "a throw-away key"
+SECRET = "throw-away-key"
 
 # name, charon's proposals, our phase 1 and phase 2
 SUITES = {
