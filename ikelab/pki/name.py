@@ -176,7 +176,8 @@ def _decoded(octets: bytearray, solid: int) -> str:
 def read_name(name: bytes) -> Rdns:
     """(short name or dotted OID, text) of every attribute, by RDN, in encoding order.
 
-    A value that is not a string is given as # and its DER in hexadecimal. Raises PkiError("malformed-der").
+    A value that is not a string is given as # and its DER in hexadecimal. Raises
+    PkiError("malformed-der").
     """
     if len(name) > _MAX_NAME:
         raise der.malformed(f"a name of {len(name)} octets, at most {_MAX_NAME}")
