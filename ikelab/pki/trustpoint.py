@@ -352,7 +352,13 @@ class Trustpoint:
         return made + self._request_certificate(signer, key, label, renews=False)
 
     def _renew(self, now: Now) -> list[TrustpointAction]:
-        """A request signed by the certificate it is to replace, while that one holds."""
+        """A request signed by the certificate it is to replace, while that one holds.
+
+        A request the CA has not decided on is polled for again, not followed by another.
+        """
+        if self._stored.pending is not None:
+            self._tries = 0
+            return self._poll(now)
         signer = self._pairs.holder(self._stored, now.wall)
         if signer is None:
             return self._enroll(now)
@@ -434,11 +440,13 @@ class Trustpoint:
         ]
 
     def _give_up(self, now: Now) -> list[TrustpointAction]:
-        """A certificate that was there before stays in use."""
-        automatic = self.config.auto_enroll is not None
-        self._retry_at = now.elapsed + self.config.retry_period if automatic else None
-        self._stored = replace(self._stored, pending=None)
-        self._nvram.save_trustpoint(self._stored)
+        """A certificate that was there before stays in use. `auto-enroll` tries again, later."""
+        self._retry_at = None
+        if self.config.auto_enroll is not None:
+            self._retry_at = now.elapsed + self.config.retry_period * self.config.retry_count
+        if self.config.auto_enroll is None or self._fault.reason != "worn-out":
+            self._stored = replace(self._stored, pending=None)
+            self._nvram.save_trustpoint(self._stored)
         return [EnrollmentFailed(self.config.name, self._fault.detail or self._fault.reason)]
 
     # --- messages ------------------------------------------------------------------------
