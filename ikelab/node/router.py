@@ -92,7 +92,7 @@ class Router:
         self.config = config
         self.mode: LabMode = mode
         self.nvram = nvram
-        self.revocation = RevocationChecker()
+        self.revocation = RevocationChecker(legacy=mode == "legacy")
         self.trustpoints: dict[str, Trustpoint] = {}
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
