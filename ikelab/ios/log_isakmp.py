@@ -140,14 +140,11 @@ class IsakmpLog:
     # --- datagrams ----------------------------------------------------------------------------
 
     def _receive(self, action: PlainMessage) -> Iterator[str]:
-        role, message = self._roles_of(action.comment, action.remote)
-        state = _TAKEN_IN.get(message, "QM_IDLE")
-        shown = "(N) NEW SA" if message == "MM1" else f"({role}) {state}"
+        message = self._message_of(action.comment, action.remote)
         conn_id = self._conn_ids.get(action.remote, 0) if message != "MM1" else 0
-        ends = f"dport {action.local.port} sport {action.remote.port}"
-        yield f"ISAKMP (0:{conn_id}): received packet from {action.remote.address} {ends}" + (
-            f" Global {shown}"
-        )
+        shown = self._shown(_TAKEN_IN, message, action.remote, conn_id)
+        ends = f"dport {action.local.port} sport {action.remote.port} Global"
+        yield f"ISAKMP (0:{conn_id}): received packet from {action.remote.address} {ends}{shown}"
         self._names = action.payloads
         if message.startswith("MM"):
             self._taken = action
@@ -155,25 +152,34 @@ class IsakmpLog:
             yield from _payloads(action, conn_id)
 
     def _send(self, action: SendDatagram) -> Iterator[str]:
-        role, message = self._roles_of(action.comment, action.remote)
-        state = _SENT_IN.get(message, "QM_IDLE")
+        message = self._message_of(action.comment, action.remote)
         conn_id = self._conn_ids.get(action.remote, 0)
         attempt = _ATTEMPT.search(action.comment)
         if attempt is not None:
+            state = _SENT_IN.get(message, "QM_IDLE")
             yield from _retransmitting(conn_id, state, action, attempt)
+        shown = self._shown(_SENT_IN, message, action.remote, conn_id)
         ends = f"my_port {action.local.port} peer_port {action.remote.port}"
-        yield (
-            f"ISAKMP:({conn_id}): sending packet to {action.remote.address} {ends} ({role}) {state}"
-        )
+        yield f"ISAKMP:({conn_id}): sending packet to {action.remote.address} {ends}{shown}"
         yield f"ISAKMP:({conn_id}):Sending an IKE IPv4 Packet."
 
-    def _roles_of(self, comment: str, peer: Endpoint) -> tuple[str, str]:
-        """Our role and the message's name, as the engine's comment has them."""
+    def _message_of(self, comment: str, peer: Endpoint) -> str:
+        """The message's name as the engine's comment has it; our role is remembered."""
         found = _COMMENT.search(comment)
         if found is None:
-            return self._roles.get(peer, "R"), ""
+            return ""
         _remember(self._roles, peer, found["role"])
-        return found["role"], found["message"]
+        return found["message"]
+
+    def _shown(self, states: Mapping[str, str], message: str, peer: Endpoint, conn_id: int) -> str:
+        """Role and state behind an address; nothing where the message is not known."""
+        if not message:
+            return ""
+        if message == "MM1" and states is _TAKEN_IN:
+            return " (N) NEW SA"
+        # A notify in clear belongs to an SA without keys.
+        idle = "QM_IDLE" if conn_id else "MM_NO_STATE"
+        return f" ({self._roles[peer]}) {states.get(message, idle)}"
 
     def _payloads_after(self, action: Transition) -> Iterator[str]:
         """What a main mode message holds: IOS lists it after the transition that it set off.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 
 from ikelab.errors import ConfigError
@@ -22,8 +22,11 @@ from ikelab.ios.session import ISAKMP_DEBUGGING
 from ikelab.ios.show_ipsec import show_ipsec_sa, show_session
 from ikelab.ios.show_isakmp import show_drops, show_isakmp_sa, show_policy
 from ikelab.ios.snapshot import NodeSnapshot
-from ikelab.ios.text import clock
+from ikelab.ios.text import clock, without_user
+from ikelab.isakmp.policy import PreSharedKey
+from ikelab.pki.config import CertServerConfig
 
+HIDDEN = "*****"
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
 
@@ -52,7 +55,12 @@ def show_facts(command: Command, snapshot: NodeSnapshot) -> Json:
 
 
 def plain(value: object) -> Json:
-    """Any row in JSON's types. Numbers of protocols go by name. Raises TypeError for others."""
+    """Any row in JSON's types: numbers of protocols by name, spans in seconds.
+
+    Raises TypeError for others.
+
+    Keys and passwords of a configuration are left out: snapshots end in reports and bug reports.
+    """
     match value:
         case IntEnum() | Enum():
             return value.name
@@ -62,13 +70,27 @@ def plain(value: object) -> Json:
             return value.hex()
         case datetime():
             return value.isoformat()
+        case timedelta():
+            return int(value.total_seconds())
         case Mapping():
             return {str(key): plain(one) for key, one in value.items()}
         case Sequence() | frozenset():
             return [plain(one) for one in value]
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {
+            field.name: plain(_without_secret(value, field.name, getattr(value, field.name)))
+            for field in fields(value)
+        }
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _without_secret(holder: object, name: str, value: object) -> object:
+    match holder, name, value:
+        case (PreSharedKey(), "key", _) | (CertServerConfig(), "archive_password", str()):
+            return HIDDEN
+        case CertServerConfig(), "database_url", str():
+            return without_user(value)
+    return value
 
 
 # --- system -----------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Shapes as in the guide and IOS 12.4; blanks that the guide's text lost are resto
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from ikelab.ios.snapshot import (
     ServerRow,
     TrustpointRow,
 )
-from ikelab.ios.text import date, grouped, serial_number, visible
+from ikelab.ios.text import date, grouped, serial_number, visible, without_user
 
 CRL_CACHE_MAXIMUM = 65536
 # What IOS prints for a timer that is not set: the beginning of POSIX time.
@@ -171,11 +170,7 @@ def server_rows(snapshot: NodeSnapshot, arguments: Arguments) -> tuple[ServerRow
     """The servers asked for: all, or one; storage addresses without user and password."""
     wanted = arguments.text("server")
     rows = (row for row in snapshot.servers if wanted in ("", row.name))
-    return tuple(replace(row, storage=_without_user(row.storage)) for row in rows)
-
-
-def _without_user(url: str | None) -> str | None:
-    return url and re.sub(r"(?<=//)[^@/]*@", "", url)
+    return tuple(replace(row, storage=row.storage and without_user(row.storage)) for row in rows)
 
 
 def show_server(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -55,3 +56,8 @@ def serial_number(serial: int) -> str:
     """A certificate's serial number in whole octets: `0A`, `01D0`."""
     digits = f"{serial:X}"
     return digits.zfill(len(digits) + len(digits) % 2)
+
+
+def without_user(url: str) -> str:
+    """A URL without the user and password that may stand before its host."""
+    return re.sub(r"(?<=//)[^@/]*@", "", url)

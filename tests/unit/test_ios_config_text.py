@@ -118,6 +118,41 @@ def test_abbreviations_and_comments_are_read_as_at_the_console() -> None:
     assert (interface.address, interface.shutdown) == ("10.0.0.1", True)
 
 
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("crypto pki server a", "database archive pkcs12 password 0 cisco123"),
+        ("crypto pki server a", "auto-rollover"),
+        ("crypto pki server a", "lifetime ca-certificate 0 4"),
+        ("crypto pki server a", "grant auto"),
+        ("crypto pki server a", "mode sub-cs"),
+        ("crypto pki server a", "cdp-url http://192.0.2.9/a.crl"),
+        ("crypto pki trustpoint a", "enrollment retry count 3"),
+        ("crypto pki trustpoint a", "enrollment retry period 3"),
+        ("crypto pki trustpoint a", "auto-enroll"),
+        ("crypto pki trustpoint a", "fqdn r1.example.net"),
+        ("crypto pki trustpoint a", "serial-number"),
+        ("crypto ipsec profile a", "set pfs group14"),
+        ("crypto isakmp profile a", "match identity address 192.0.2.1"),
+        ("interface Tunnel1", "tunnel key 7"),
+        ("interface Tunnel1", "tunnel mode gre ip"),
+        ("interface Tunnel1", "tunnel source gi0/0"),
+        ("interface Tunnel1", "shutdown"),
+    ],
+)
+def test_line_and_its_no_form_leave_the_section_as_it_was(section: str, line: str) -> None:
+    before = parse_config(section + "\n")
+    after = parse_config(f"{section}\n {line}\n no {line}\n")
+    assert after == before
+    assert line == "tunnel mode gre ip" or parse_config(f"{section}\n {line}\n") != before
+
+
+def test_server_and_route_are_taken_out_and_a_route_is_held_once() -> None:
+    route = "ip route 10.0.0.0 255.0.0.0 10.9.9.9\n"
+    assert len(parse_config(route + route).routes) == 1
+    assert parse_config("crypto pki server a\nno crypto pki server a\n").servers == {}
+
+
 def test_what_follows_end_is_not_read() -> None:
     assert parse_config("hostname a\nend\nnonsense\n").hostname == "a"
 
@@ -208,6 +243,25 @@ def test_keys_of_the_default_keyring_are_printed_as_crypto_isakmp_key() -> None:
         (
             "crypto pki server a\n database archive pkcs12 password 7 0200FF\n",
             "r.cfg:2:2: Invalid encrypted password (copy all of its digits)",
+        ),
+        (
+            "ip route 10.0.0.0 255.0.255.0 10.9.9.9\n",
+            "r.cfg:1:1: Bad mask 255.0.255.0 (the ones of a mask stand together)",
+        ),
+        (
+            "crypto ipsec profile p\n set transform-set a b c d e f g\n",
+            "r.cfg:2:2: A profile takes up to six transform sets",
+        ),
+        (
+            "crypto pki trustpoint a\n fqdn none\n",
+            "r.cfg:2:2: fqdn none is not supported (every request carries a name here)",
+        ),
+        ("no crypto pki trustpoint a\n", "r.cfg:1:1: Can't find trustpoint a"),
+        ("no crypto pki server a\n", "r.cfg:1:1: Cannot find Certificate Server"),
+        (
+            "configure terminal\n",
+            "r.cfg:1:1: `configure` is not known here (expected hostname, ip, crypto, interface,"
+            " exit, end, do)",
         ),
         ("no interface gi0/0\n", "r.cfg:1:1: Removal of physical interfaces is not permitted"),
         ("no ip route 10.0.0.0 255.0.0.0 10.9.9.9\n", "r.cfg:1:1: No matching route to delete"),

@@ -278,6 +278,25 @@ def test_deleted_sa_has_reason_role_and_state() -> None:
     )
 
 
+def test_peer_of_a_deleted_sa_begins_anew() -> None:
+    pair = Pair()
+    pair.establish()
+    gone = Transition(
+        R_END, 1001, 0, "IKE_MESG_INTERNAL", "IKE_PHASE1_DEL", "IKE_P1_COMPLETE", "IKE_DEST_SA"
+    )
+    stray = SendDatagram(I_END, R_END, bytes(28), "no comment of the engine's form")
+    lines = texts(*pair.i.log, gone, stray)
+    sent = "sending packet to 192.0.2.2 my_port 500 peer_port 500"
+    assert lines[-2] == f"ISAKMP:(0): {sent}"
+
+
+def test_notify_in_clear_belongs_to_an_sa_without_keys() -> None:
+    comment = "hub (R) sends INFO: N NO-PROPOSAL-CHOSEN"
+    assert texts(SendDatagram(I_END, PEER, bytes(28), comment))[0] == (
+        "ISAKMP:(0): sending packet to 192.0.2.9 my_port 500 peer_port 500 (R) MM_NO_STATE"
+    )
+
+
 def test_repeats_are_told_apart_by_phase() -> None:
     for message_id, phase in (("0", 1), ("77", 2)):
         assert texts(Trace(PEER, 5, "repeat", (("message_id", message_id),))) == [

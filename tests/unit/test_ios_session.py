@@ -124,6 +124,9 @@ def test_prompt_follows_the_mode_and_exit_and_end_lead_out() -> None:
     assert session.prompt == "hub(cs-server)#"
     session.enter("end")
     assert session.prompt == "hub#"
+    session.enter("configure terminal")
+    session.enter("exit")
+    assert session.prompt == "hub#"
     assert session.enter("exit") == Closed()
 
 

@@ -371,6 +371,19 @@ def test_json_of_an_sa_names_its_algorithms_and_holds_no_secret() -> None:
     assert (policy["encryption"], policy["key_length"]) == ("AES_CBC", 256)
 
 
+def test_snapshot_as_json_holds_no_key_and_no_password() -> None:
+    text = (
+        "crypto isakmp key s3cret-one address 192.0.2.1\n"
+        "crypto keyring k\n pre-shared-key address 192.0.2.2 key s3cret-two\n"
+        "crypto pki server ca\n database archive pkcs12 password s3cret-three\n"
+        " database url ftp://ca:s3cret-four@192.0.2.99/db\n"
+    )
+    printed = json.dumps(plain(replace(SNAPSHOT, config=parse_config(text))))
+    assert "s3cret" not in printed
+    assert "ftp://192.0.2.99/db" in printed
+    assert printed.count('"*****"') == 3
+
+
 def test_only_known_types_have_a_json_form() -> None:
     with pytest.raises(TypeError, match="object has no JSON form"):
         plain(object())
