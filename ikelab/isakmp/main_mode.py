@@ -368,6 +368,8 @@ def _take_identity(work: Work) -> bool:
     id_payload = message.one(PayloadType.ID)
     sa.peer_id, sa.peer_id_b = identity.check_phase1_id(id_payload), id_payload.body
     sa.iv = message.next_iv
+    # strongSwan as initiator asks for certificates here rather than in message 3.
+    sa.requested_authorities = (*sa.requested_authorities, *_requested(work))
     work.trace("peer-id", type=sa.peer_id[0], id=identity.describe_id(*sa.peer_id))
     sa.peer_initial_contact = any(
         payload.packet.notify_type == NotifyType.INITIAL_CONTACT

@@ -41,15 +41,7 @@ def sent_messages(ours, start):
 
 # charon asks in message 4 when it responds, but not before message 5 when it initiates.
 @pytest.mark.parametrize(
-    "we_initiate",
-    [
-        pytest.param(True, id="initiator"),
-        pytest.param(
-            False,
-            id="responder",
-            marks=pytest.mark.xfail(reason="the engine does not read the CERT_REQ of message 5"),
-        ),
-    ],
+    "we_initiate", [pytest.param(True, id="initiator"), pytest.param(False, id="responder")]
 )
 def test_a_peer_that_knows_the_root_alone_gets_our_sub_ca(start, segment, pki, we_initiate):
     segment.serve(pki.web)
