@@ -76,7 +76,12 @@ class Value:
     def __init__(self, node: yaml.Node, complaints: Complaints, path: str) -> None:
         self._node = node
         self._complaints = complaints
-        self.path = path  # "nodes.hub.kind", for messages
+        self.path = path  # "nodes.hub.kind", "" for the whole file
+
+    @property
+    def label(self) -> str:
+        """What this place is called in messages."""
+        return self.path or "the file"
 
     def complain(self, reason: str, hint: str = "") -> None:
         """An error at this place."""
@@ -86,7 +91,7 @@ class Value:
         """A scalar as it is written."""
         if isinstance(self._node, yaml.ScalarNode) and self._node.value != "":
             return str(self._node.value)
-        self.complain(f"{self.path} should be a word or text, not {self._kind()}")
+        self.complain(f"{self.label} should be a word or text, not {self._kind()}")
         return None
 
     def choice(self, words: Collection[str]) -> str | None:
@@ -95,7 +100,7 @@ class Value:
         if text is None or text in words:
             return text
         hint = nearest(text, words) or f"one of: {', '.join(words)}"
-        self.complain(f"{self.path} cannot be {text!r}", hint)
+        self.complain(f"{self.label} cannot be {text!r}", hint)
         return None
 
     def one_of(self, name: str, known: Mapping[str, T], what: str) -> T | None:
@@ -112,13 +117,13 @@ class Value:
             return None
         if text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high:
             return int(text)
-        self.complain(f"{self.path} should be a number from {low} to {high}, not {text!r}")
+        self.complain(f"{self.label} should be a number from {low} to {high}, not {text!r}")
         return None
 
     def items(self) -> Iterator[Value]:
         """The elements of a list."""
         if not isinstance(self._node, yaml.SequenceNode):
-            self.complain(f"{self.path} should be a list, not {self._kind()}")
+            self.complain(f"{self.label} should be a list, not {self._kind()}")
             return
         for number, node in enumerate(self._node.value, start=1):
             yield Value(node, self._complaints, f"{self.path}[{number}]")
@@ -126,11 +131,11 @@ class Value:
     def entries(self) -> Iterator[tuple[Value, Value]]:
         """Key and value of a mapping with names of the user's own; each name once."""
         if not isinstance(self._node, yaml.MappingNode):
-            self.complain(f"{self.path} should be a mapping `name: ...`, not {self._kind()}")
+            self.complain(f"{self.label} should be a mapping `name: ...`, not {self._kind()}")
             return
         seen: dict[str, Mark] = {}
         for key_node, node in self._node.value:
-            key = Value(key_node, self._complaints, f"a key of {self.path or 'the file'}")
+            key = Value(key_node, self._complaints, f"a key of {self.label}")
             name = key.text()
             if name is None:
                 continue
@@ -146,9 +151,9 @@ class Value:
         if isinstance(self._node, yaml.MappingNode):
             found = next((node for key, node in self._node.value if key.value == name), None)
             if found is None:
-                self.complain(f"{self.path} lacks {name}")
+                self.complain(f"{self.label} lacks {name}")
         else:
-            self.complain(f"{self.path} should be a mapping `name: ...`, not {self._kind()}")
+            self.complain(f"{self.label} should be a mapping `name: ...`, not {self._kind()}")
         return found and Value(found, self._complaints, f"{self.path}.{name}")
 
     def fields(self, known: Sequence[str], required: Sequence[str] = ()) -> dict[str, Value]:
@@ -160,10 +165,10 @@ class Value:
                 found[name] = value
             else:
                 hint = nearest(name, known) or f"known here: {', '.join(known)}"
-                key.complain(f"unknown key {name!r} in {self.path or 'the file'}", hint)
+                key.complain(f"unknown key {name!r} in {self.label}", hint)
         missing = [name for name in required if name not in found]
         if missing and isinstance(self._node, yaml.MappingNode):
-            self.complain(f"{self.path or 'the file'} lacks {', '.join(missing)}")
+            self.complain(f"{self.label} lacks {', '.join(missing)}")
         return found
 
     def _kind(self) -> str:
