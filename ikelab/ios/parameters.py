@@ -32,9 +32,11 @@ class Line:
     words: tuple[Word, ...]
 
     @classmethod
-    def split(cls, text: str) -> Line:
-        """Words are what stands between blanks."""
+    def split(cls, text: str, *, comments: bool = True) -> Line:
+        """Words are what stands between blanks. comments: whether a lone `!` ends them."""
         found = tuple(Word(match[0], match.start()) for match in re.finditer(r"\S+", text))
+        if not comments:
+            return cls(text, found)
         comment = next((i for i, word in enumerate(found) if word.text == "!"), len(found))
         return cls(text, found[:comment])
 

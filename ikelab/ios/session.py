@@ -14,7 +14,7 @@ from ikelab.ios.arguments import Command
 from ikelab.ios.command_tree import Found, Place, find, forms, is_negative
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.ios.grammar import Failure, Fault, Grammar, Path, offers, walk
-from ikelab.ios.parameters import Line, Word
+from ikelab.ios.parameters import Line
 from ikelab.ios.pipe import FILTERS, parse_pipe
 from ikelab.ios.row import Mode
 from ikelab.ios.strength import refuse_weak
@@ -152,52 +152,66 @@ class Session:
 
     def help(self, text: str) -> str:
         """What `?` prints after this text, which ends in a blank or in a part of a word."""
-        line, place = self._asked(text)
-        partial = bool(text) and not text[-1].isspace()
-        known = self._known(line, place, partial)
+        question = self._question(text)
+        known = _known(question)
         if isinstance(known, Failure):
             if known.fault is Fault.AMBIGUOUS:
                 return f'% Ambiguous command:  "{visible(text.strip())}"\n'
             return "% Unrecognized command\n"
-        if not partial:
-            return _columns(known)
-        return _matching(known, line.words[-1])
+        return _columns(known) if question.part is None else _matching(known, question.part)
 
     def complete(self, text: str) -> str | None:
         """The text with its last word made whole, None where that is not unique."""
-        if not text or text[-1].isspace():
+        question = self._question(text)
+        known = _known(question)
+        if question.part is None or isinstance(known, Failure):
             return None
-        line, place = self._asked(text)
-        known = self._known(line, place, True)
-        if isinstance(known, Failure):
-            return None
-        typed = line.words[-1].text.lower()
-        fits = [label for label, _ in known if label.startswith(typed)]
-        return text + fits[0][len(typed) :] + " " if len(fits) == 1 else None
+        fits = [label for label, _ in known if label.startswith(question.part)]
+        return text + fits[0][len(question.part) :] + " " if len(fits) == 1 else None
 
-    def _asked(self, text: str) -> tuple[Line, Place]:
-        """The line to look at and where: `do` looks at exec mode, a bar at the filters."""
-        line = Line.split(text.expandtabs())
-        do = _after_do(line, self.place)
-        return (line, self.place) if do is None else (do, Place(Mode.EXEC))
-
-    def _known(self, line: Line, place: Place, partial: bool) -> list[tuple[str, str]] | Failure:
-        """What may stand at the last word (partial) or after it."""
+    def _question(self, text: str) -> _Question:
+        """What is asked about: `do` asks about exec mode, a bar about the filters."""
+        line, place = Line.split(text.expandtabs(), comments=False), self.place
+        partial = bool(text) and not text[-1].isspace()
+        if len(line.words) > partial and (do := _after_do(line, place)) is not None:
+            line, place = do, Place(Mode.EXEC)
         _, bar, filter_text = _split_pipe(line, place)
-        if bar and not (partial and line.words[-1].text == "|"):
-            after = Line.split(filter_text)
-            stop = len(after.words) - partial
-            found = _offers(FILTERS, walk(FILTERS, after, 0, stop))
-            return found if isinstance(found, Failure) else _sorted(found)
-        known = _known_in(line, place, partial)
-        if isinstance(known, Failure) and place.mode not in (Mode.EXEC, Mode.CONFIG):
-            known = _known_in(line, Place(Mode.CONFIG), partial)
-        return known
+        if bar:
+            line = Line.split(filter_text, comments=False)
+            partial = partial and bool(line.words)
+        where = None if bar else place
+        if not partial:
+            return _Question(line, where)
+        before = Line(line.text, line.words[:-1])
+        return _Question(before, where, line.words[-1].text.lower())
 
 
-def _known_in(line: Line, place: Place, partial: bool) -> list[tuple[str, str]] | Failure:
-    start = 1 if is_negative(line, place) and len(line.words) > partial else 0
-    stop = len(line.words) - partial
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What `?` or Tab is asked: the words before, and the part of a word, if any.
+
+    place: None behind a bar.
+    """
+
+    line: Line
+    place: Place | None
+    part: str | None = None
+
+
+def _known(question: _Question) -> list[tuple[str, str]] | Failure:
+    """What may stand where the question is."""
+    line, place = question.line, question.place
+    if place is None:
+        found = _offers(FILTERS, walk(FILTERS, line, 0, len(line.words)))
+        return found if isinstance(found, Failure) else _sorted(found)
+    known = _known_in(line, place)
+    if isinstance(known, Failure) and place.mode not in (Mode.EXEC, Mode.CONFIG):
+        known = _known_in(line, Place(Mode.CONFIG))
+    return known
+
+
+def _known_in(line: Line, place: Place) -> list[tuple[str, str]] | Failure:
+    start, stop = int(is_negative(line, place)), len(line.words)
     _, grammars = forms(place.mode, negative=False)
     known = _offers(grammars, walk(grammars, line, start, stop))
     if start:
@@ -241,10 +255,9 @@ def _columns(known: list[tuple[str, str]]) -> str:
     return "".join(f"  {label:<{width}}  {text}".rstrip() + "\n" for label, text in known)
 
 
-def _matching(known: list[tuple[str, str]], word: Word) -> str:
+def _matching(known: list[tuple[str, str]], part: str) -> str:
     """The keywords that begin so, side by side; failing these, the parameters."""
-    typed = word.text.lower()
-    fits = [label for label, _ in known if label.startswith(typed)]
+    fits = [label for label, _ in known if label.startswith(part)]
     fits = fits or [label for label, _ in known if label[0].isupper() or label[:2] == "<0"]
     return "  ".join(fits) + "\n" if fits else "% Unrecognized command\n"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ikelab.errors import ConfigError
@@ -22,15 +21,11 @@ from ikelab.ios.config import (
 from ikelab.ios.config_text import format_config, parse_config, read_config, show_running_config
 from ikelab.ios.type7 import decode_type7, encode_type7
 from ikelab.isakmp.policy import (
-    IdentityMatch,
-    IpsecProfile,
     IsakmpPolicy,
-    IsakmpProfile,
-    Keyring,
     PreSharedKey,
     TransformSet,
 )
-from ikelab.pki.config import CertServerConfig, TrustpointConfig
+from ikelab.pki.config import TrustpointConfig
 from ikelab.wire.numbers import (
     AuthAlgorithm,
     AuthMethod,
@@ -39,7 +34,6 @@ from ikelab.wire.numbers import (
     EspTransform,
     Group,
     HashAlgorithm,
-    IdType,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ios"
@@ -429,179 +423,3 @@ def test_type_7_passwords_of_the_guide_all_hide_the_same_word() -> None:
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1))
 def test_type_7_is_undone_by_its_inverse(password: str) -> None:
     assert decode_type7(encode_type7(password)) == password
-
-
-# --- everything printed is read back ----------------------------------------------------------
-
-LABELS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
-SECRETS = st.from_regex(r"[!-~]{1,12}", fullmatch=True).filter(lambda text: text != "!")
-HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-DOMAINS = st.from_regex(r"[a-z0-9]{1,5}\.[a-z]{2,4}", fullmatch=True)
-ADDRESSES = st.ip_addresses(v=4).map(str)
-# A lone ! begins a comment, so no text that begins with one can have been read.
-LINES = st.from_regex(r"[\"-~]([ -~]{0,20}[!-~])?", fullmatch=True)
-SPANS = st.builds(
-    timedelta,
-    days=st.integers(0, 1825),
-    hours=st.integers(0, 23),
-    minutes=st.integers(1, 59),
-)
-HOST_MASK = "255.255.255.255"
-
-
-def named(builder: object, keys: st.SearchStrategy[object]) -> st.SearchStrategy[dict]:
-    """A dictionary of at most two sections, each carrying its key as its name."""
-    return st.dictionaries(keys, builder, max_size=2).map(
-        lambda found: {
-            key: replace(one, **{"name" if isinstance(key, str) else "priority": key})
-            for key, one in found.items()
-        }
-    )
-
-
-POLICIES = st.builds(
-    IsakmpPolicy,
-    st.just(1),
-    st.sampled_from(list(EncryptionAlgorithm)),
-    st.sampled_from([128, 192, 256]),
-    st.sampled_from(list(HashAlgorithm)),
-    st.sampled_from([AuthMethod.PRE_SHARED_KEY, AuthMethod.RSA_SIG]),
-    st.sampled_from(list(Group)),
-    st.integers(60, 86400),
-).map(lambda p: p if p.encryption is EncryptionAlgorithm.AES_CBC else replace(p, key_length=None))
-TRANSFORM_SETS = st.builds(
-    TransformSet,
-    st.just(""),
-    st.sampled_from(list(EspTransform)),
-    st.sampled_from([128, 192, 256]),
-    st.none() | st.sampled_from(list(AuthAlgorithm)),
-    st.sampled_from([EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL]),
-).map(lambda t: t if t.encryption is EspTransform.ESP_AES else replace(t, key_length=None))
-MATCHES = st.builds(IdentityMatch, st.just("address"), ADDRESSES, ADDRESSES) | st.builds(
-    IdentityMatch, st.sampled_from(["domain", "host"]), DOMAINS
-)
-# One kind a profile: the order among kinds is not kept, for it has no meaning.
-PROFILES = st.builds(
-    IsakmpProfile,
-    st.just(""),
-    st.lists(MATCHES, max_size=3, unique=True).map(
-        lambda found: tuple(
-            sorted(found, key=lambda m: ["domain", "host", "address"].index(m.kind))
-        )
-    ),
-    st.none() | LABELS,
-)
-KEYRINGS = st.builds(
-    Keyring,
-    st.just(""),
-    st.lists(
-        st.builds(PreSharedKey, ADDRESSES, ADDRESSES, SECRETS),
-        min_size=1,
-        max_size=3,
-        unique_by=lambda key: (key.address, key.mask),
-    ).map(tuple),
-)
-IPSEC_PROFILES = st.builds(
-    IpsecProfile,
-    st.just(""),
-    st.lists(LABELS, max_size=3, unique=True).map(tuple),
-    st.none() | LABELS,
-    st.integers(120, 86400),
-    st.integers(2560, 4294967295),
-    st.none() | st.sampled_from(list(Group)),
-)
-TRUSTPOINTS = st.builds(
-    TrustpointConfig,
-    st.just(""),
-    st.none() | st.just("http://192.0.2.1:12345/cgi"),
-    st.none() | st.from_regex(r"[0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64}", fullmatch=True),
-    st.sampled_from([("crl",), ("none",), ("crl", "none")]),
-    st.none() | LABELS,
-    st.none() | st.integers(1, 100),
-    st.booleans(),
-    st.none() | DOMAINS,
-    st.none() | st.sampled_from(["cn=a", "cn=a b,o=c, ou=d"]),
-    st.booleans(),
-    st.none() | ADDRESSES,
-    st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
-    st.integers(1, 60).map(lambda minutes: 60 * minutes),
-    st.integers(1, 100),
-).map(lambda t: t if t.auto_enroll else replace(t, regenerate=False))
-SERVERS = st.builds(
-    CertServerConfig,
-    st.just(""),
-    st.booleans(),
-    st.none() | st.just("cn=root-ca,o=Example"),
-    st.sampled_from(["root", "sub-cs"]),
-    st.sampled_from(["manual", "auto"]),
-    st.booleans(),
-    st.sampled_from(["minimum", "names", "complete"]),
-    st.none() | st.sampled_from(["ftp://192.0.2.1", "ftp://u:p@h.example:2121/d"]),
-    st.none() | SECRETS,
-    SPANS,
-    SPANS,
-    st.integers(1, 336 * 60).map(lambda minutes: timedelta(minutes=minutes)),
-    st.none() | st.just("http://192.0.2.9/x.crl"),
-    st.none() | SPANS | st.just(timedelta(days=30)),
-    st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
-)
-TUNNELS = st.builds(
-    TunnelConfig,
-    st.none() | ADDRESSES | st.just("GigabitEthernet0/0"),
-    st.none() | ADDRESSES,
-    st.none() | st.integers(0, 4294967295),
-    st.just("gre ip"),
-    st.none() | LABELS,
-)
-PORTS = st.builds(
-    InterfaceConfig,
-    st.just(""),
-    st.just("192.0.2.1"),
-    st.sampled_from(["255.255.255.0", "255.255.255.252", HOST_MASK]),
-    st.booleans(),
-    st.none() | st.integers(68, 9216),
-    st.none() | LINES,
-    TUNNELS,
-)
-
-
-def fitting(found: dict[str, InterfaceConfig]) -> dict[str, InterfaceConfig]:
-    """Interfaces as a parser leaves them: tunnels on Tunnels only."""
-    return {
-        name: one if name.startswith("Tunnel") else replace(one, tunnel=None)
-        for name, one in found.items()
-    }
-
-
-INTERFACES = named(
-    PORTS | PORTS.map(lambda port: replace(port, address=None, mask=None)),
-    st.sampled_from(["GigabitEthernet0/0", "FastEthernet1/0", "Ethernet3", "Tunnel1", "Tunnel12"]),
-).map(fitting)
-
-CONFIGS = st.builds(
-    RunningConfig,
-    HOSTS,
-    st.none() | DOMAINS,
-    st.dictionaries(LABELS, st.integers(360, 4096), max_size=2),
-    named(SERVERS, LABELS),
-    named(TRUSTPOINTS, LABELS),
-    named(KEYRINGS, LABELS | st.just("default")),
-    named(POLICIES, st.integers(1, 10000)),
-    st.sampled_from([IdType.ID_IPV4_ADDR, IdType.ID_FQDN, IdType.ID_DER_ASN1_DN]),
-    named(PROFILES, LABELS),
-    named(TRANSFORM_SETS, LABELS),
-    named(IPSEC_PROFILES, LABELS),
-    INTERFACES,
-    st.booleans(),
-    st.just(80) | st.integers(1024, 65535),
-    st.just(()) | st.just((StaticRoute("10.0.0.0", "255.0.0.0", "192.0.2.1"),)),
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(CONFIGS)
-def test_printed_configuration_is_read_back_as_the_same(config: RunningConfig) -> None:
-    text = format_config(config)
-    read = read_config(text, file="printed", mode="legacy")
-    assert read.errors == ()
-    assert read.config == config

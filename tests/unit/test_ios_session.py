@@ -304,7 +304,19 @@ def test_question_mark_after_a_part_of_a_word_lists_the_words() -> None:
     assert session.help("show cl") == "clock\n"
     assert session.help("show c") == "clock  crypto\n"
     assert session.help("sh run | i") == "include\n"
+    assert session.help("sh run |i") == "include\n"
     assert session.help("ping 1") == "A.B.C.D\n"
+
+
+def test_question_mark_and_tab_take_any_word_as_a_word() -> None:
+    session = at([])
+    assert session.help("do") == "do\n"
+    assert session.help("no") == "no\n"
+    assert session.help("!") == "% Unrecognized command\n"
+    assert session.complete("!") is None
+    assert session.complete("do sh cl") == "do sh clock "
+    assert console().complete("show clock | inc") == "show clock | include "
+    assert console().complete("show clock |") is None
 
 
 def test_question_mark_after_nonsense_says_so() -> None:

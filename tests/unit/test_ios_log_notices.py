@@ -1,0 +1,238 @@
+"""The log: notices of the PKI and the system, times, debugging, and hostile words."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from ikelab.ios.log import NodeLog, stamp
+from ikelab.ios.log_isakmp import REMEMBERED_PEERS, IsakmpLog
+from ikelab.ios.log_line import (
+    Configured,
+    IsakmpSwitched,
+    LineProtocolChanged,
+    LinkChanged,
+    LogLine,
+    Remark,
+)
+from ikelab.ios.text import visible
+from ikelab.isakmp.events import Refused, Trace
+from ikelab.pki import ca_events as ca
+from ikelab.pki import enrollment_events as enrollment
+from ikelab.pki import events as pki
+from ikelab.pki.store import RequestKind
+from ikelab.types import Endpoint, Now
+
+PEER = Endpoint("192.0.2.9", 500)
+HOSTILE = "x\n%SYS-5-CONFIG_I: forged\r\x1b[31m\x07\u202e\u2028\x9b"
+
+
+def texts(*actions: object, dialect: str = "12.4") -> list[str]:
+    log = NodeLog("15" if dialect == "15" else "12.4")
+    return [line.text for line in log.lines(actions)]
+
+
+# --- PKI and system ---------------------------------------------------------------------------
+
+SERIAL = 0x1D0
+MD5, SHA1 = "32C06B4E09E29D63B94D051E749DBB13", "A757CADE3BD2BE488FD4A4C18DF511418A15DAC6"
+WHEN = datetime(2009, 4, 5, 14, 28, 25, tzinfo=UTC)
+
+NOTICES: list[tuple[object, list[str]]] = [
+    (
+        pki.RequestSent("ra", "hostname=r1", MD5, SHA1),
+        [
+            "CRYPTO_PKI:  Certificate Request Fingerprint MD5: 32C06B4E 09E29D63 B94D051E 749DBB13",
+            "CRYPTO_PKI:  Certificate Request Fingerprint SHA1:"
+            " A757CADE 3BD2BE48 8FD4A4C1 8DF51141 8A15DAC6",
+        ],
+    ),
+    (
+        pki.CertificateInstalled("ra", 10, "cn=ra-subca", "hostname=r1"),
+        ["%PKI-6-CERTRET: Certificate received from Certificate Authority"],
+    ),
+    (
+        pki.EnrollmentFailed("ra", "the CA rejected the request"),
+        [
+            "%PKI-6-CERTFAIL: Certificate enrollment failed.",
+            "IKELAB-PKI: trustpoint ra: the CA rejected the request",
+        ],
+    ),
+    (
+        pki.EnrollmentPending("ra", 60.0),
+        ["IKELAB-PKI: trustpoint ra: the CA keeps the request, next poll in 60 s"],
+    ),
+    (
+        pki.CaCertificateAccepted("ra", "cn=ra-subca", "00" * 32),
+        ["Trustpoint CA certificate accepted."],
+    ),
+    (
+        pki.CrlInstalled("cn=du-subca", "http://192.0.2.99/a.crl", 240),
+        ["IKELAB-CRL: cn=du-subca: 240 octets fetched from http://192.0.2.99/a.crl"],
+    ),
+    (
+        pki.CrlRefused("cn=du-subca", "http://192.0.2.99/a.crl", "connection refused"),
+        ["IKELAB-CRL: cn=du-subca: not taken from http://192.0.2.99/a.crl: connection refused"],
+    ),
+    (
+        enrollment.CaCertificateOffered("ra", "cn=ra-subca", MD5, SHA1, True),
+        [
+            "Trustpoint 'ra' is a subordinate CA and holds a non self signed cert\n"
+            "Certificate has the following attributes:\n"
+            "       Fingerprint MD5: 32C06B4E 09E29D63 B94D051E 749DBB13\n"
+            "      Fingerprint SHA1: A757CADE 3BD2BE48 8FD4A4C1 8DF51141 8A15DAC6\n\n"
+            "% Do you accept this certificate? [yes/no]:"
+        ],
+    ),
+    (
+        enrollment.AuthenticationFailed("ra", "no-answer", "connection refused"),
+        [
+            "% Failed to authenticate the Certificate Authority",
+            "IKELAB-PKI: trustpoint ra: no-answer: connection refused",
+        ],
+    ),
+    (
+        enrollment.KeyPairGenerated("ra", 512),
+        ["%CRYPTO-6-AUTOGEN: Generated new 512 bit key pair"],
+    ),
+    (
+        enrollment.RenewalStarted("ra"),
+        ["%PKI-6-CERTRENEWAUTO: Renewing the router certificate for trustpoint ra"],
+    ),
+    (
+        ca.ServerKeyGenerated("ca", 1024),
+        ["% Generating 1024 bit RSA keys, keys will be non-exportable...[OK]"],
+    ),
+    (ca.ServerEnabled("ca"), ["%PKI-6-CS_ENABLED: Certificate server now enabled."]),
+    (
+        ca.ServerDisabled("ca", "disabled"),
+        ["%PKI-6-CS_DISABLED: Certificate server now disabled."],
+    ),
+    (ca.CertificateRevoked("ca", 4), ["% Certificate 04 succesfully revoked."]),
+    (ca.CertificateRevoked("ca", 4, True), ["IKELAB-CA: certificate 04 was revoked before"]),
+    (
+        ca.RequestQueued("ca", 4, RequestKind.ROUTER, MD5, "hostname=r1"),
+        [f"IKELAB-CA: ca: request 4 waits: hostname=r1, MD5 {MD5}"],
+    ),
+    (
+        ca.RequestGranted("ca", 4, SERIAL, "hostname=r1"),
+        ["IKELAB-CA: ca: request 4 granted: certificate 01D0, hostname=r1"],
+    ),
+    (
+        ca.RequestRefused("ca", "PKCSReq", "t", "bad-signature", "the PKCS#10 does not verify"),
+        ["IKELAB-CA: ca: PKCSReq refused: bad-signature: the PKCS#10 does not verify"],
+    ),
+    (
+        ca.RequestRemoved("ca", 4, True),
+        ["IKELAB-CA: ca: request 4 removed, it waited too long"],
+    ),
+    (
+        ca.RequestRemoved("ca", 4, False),
+        ["IKELAB-CA: ca: request 4 removed, by command"],
+    ),
+    (
+        ca.CrlPublished("ca", 2, WHEN, 240),
+        ["IKELAB-CA: ca: CRL 2 of 240 octets published"],
+    ),
+    (Configured(), ["%SYS-5-CONFIG_I: Configured from console by console"]),
+    (
+        LinkChanged("Tunnel1", "up"),
+        ["%LINK-3-UPDOWN: Interface Tunnel1, changed state to up"],
+    ),
+    (
+        LinkChanged("Tunnel1", "administratively down"),
+        ["%LINK-5-CHANGED: Interface Tunnel1, changed state to administratively down"],
+    ),
+    (
+        LineProtocolChanged("Tunnel1", True),
+        ["%LINEPROTO-5-UPDOWN: Line protocol on Interface Tunnel1, changed state to up"],
+    ),
+    (IsakmpSwitched(False), ["%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is OFF"]),
+    (Remark("STORAGE", "waits"), ["IKELAB-STORAGE: waits"]),
+]
+
+
+@pytest.mark.parametrize(("notice", "wanted"), NOTICES)
+def test_notice_is_printed_in_ioss_words_or_marked_as_ours(
+    notice: object, wanted: list[str]
+) -> None:
+    assert texts(notice) == wanted
+
+
+def test_every_notice_of_the_pki_engines_is_printed() -> None:
+    kinds = {*get_args(pki.PkiNotice), *get_args(ca.CaNotice)}
+    kinds |= set(get_args(enrollment.TrustpointAction)) - {pki.HttpRequest}
+    assert kinds <= {type(notice) for notice, _ in NOTICES}
+
+
+# --- time, debugging, hostile words -----------------------------------------------------------
+
+
+def test_lines_carry_the_nodes_own_time_and_a_star_where_it_is_not_synchronized() -> None:
+    line = LogLine("%X: y")
+    moment = datetime(2002, 3, 1, 0, 0, 1, 7999, tzinfo=UTC)
+    assert stamp(line, Now(5.0, moment, synced=False)) == "*Mar  1 00:00:01.007: %X: y\n"
+    assert stamp(line, Now(5.0, moment)) == "Mar  1 00:00:01.007: %X: y\n"
+    assert stamp(replace(line, stamped=False), Now(5.0, moment)) == "%X: y\n"
+
+
+def test_debug_lines_come_only_where_debugging_is_on() -> None:
+    actions = [Refused(PEER, 0, "MM5", "revoked", "on the CRL")]
+    now = Now(0.0, WHEN)
+    quiet = NodeLog().text(actions, now, debugging=())
+    loud = NodeLog().text(actions, now, debugging=("crypto isakmp",))
+    assert "IKMP_INVAL_CERT" in quiet
+    assert "IKELAB-REFUSED" not in quiet
+    assert "IKELAB-REFUSED" in loud
+    assert NodeLog().text(actions, now) == loud
+
+
+def test_no_word_of_a_peer_or_server_forges_a_line_or_reaches_the_terminal_raw() -> None:
+    """Every text of an action or notice that somebody else can choose is made hostile."""
+    names = ("my-id", "peer-id", "peer-wants-cert", "vendor-id", "notify", "authenticated")
+    values = (("id", HOSTILE), ("type", "ID_FQDN"), ("authority", HOSTILE), ("vendor", HOSTILE))
+    traces = [Trace(PEER, 1, name, values) for name in names]
+    notices = [notice for notice, _ in NOTICES if type(notice) not in LOCAL]
+    for action in [Refused(PEER, 1, "MM5", "x", HOSTILE), *traces, *map(hostile, notices)]:
+        for text in texts(action):
+            assert "\r" not in text and "\x1b" not in text and "\u202e" not in text, action
+            assert "\n%" not in text.replace("\n\n% Do you accept", ""), action
+
+
+# Made of words of the node's own user, or of nothing but numbers.
+LOCAL = (Configured, LinkChanged, LineProtocolChanged, IsakmpSwitched)
+# Names that the user gave; identifiers that engines make.
+OURS = {
+    "name",
+    "trustpoint",
+    "server",
+    "label",
+    "fingerprint",
+    "fingerprint_md5",
+    "fingerprint_sha1",
+}
+
+
+def hostile(notice: object) -> object:
+    """The same notice with hostile text wherever somebody else's words may stand."""
+    changes = {
+        field.name: HOSTILE
+        for field in fields(notice)  # type: ignore[arg-type]
+        if isinstance(getattr(notice, field.name), str) and field.name not in OURS
+    }
+    return replace(notice, **changes)  # type: ignore[type-var]
+
+
+def test_escapes_keep_what_was_said_readable() -> None:
+    assert visible("a\x1b[2J\n\u202e\U000e0001é") == "a\\x1b[2J\\x0a\\u202e\\U000e0001é"
+
+
+def test_strangers_do_not_fill_the_memory_of_the_log() -> None:
+    log = IsakmpLog()
+    for number in range(REMEMBERED_PEERS + 50):
+        peer = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 500)
+        list(log.lines(Trace(peer, 0, "beginning-main-mode")))
+    assert len(log._conn_ids) == REMEMBERED_PEERS
