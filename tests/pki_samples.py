@@ -34,9 +34,13 @@ class SampleRng:
         return hashlib.shake_256(f"{label} {self.turn}".encode()).digest(length)
 
 
-@lru_cache
 def rsa_key(name: str, bits: int = 1024) -> RSAPrivateKey:
     """One key for each name and size."""
+    return _rsa_key(name, bits)
+
+
+@lru_cache
+def _rsa_key(name: str, bits: int) -> RSAPrivateKey:
     return generate_rsa_key(bits)
 
 

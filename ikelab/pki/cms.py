@@ -66,7 +66,7 @@ class SignerInfo:
 
     sid: EntityId
     digest: str
-    attributes: Mapping[str, der.Element]
+    attributes: Mapping[str, der.Element] = field(repr=False)
     signed: tuple[bytes, ...] = field(repr=False)
     signature: bytes = field(repr=False)
 
