@@ -175,7 +175,7 @@ def _key_exchange(work: Work) -> list[Layer]:
     packets: list[Layer] = [KE(data=public), NONCE(data=nonce)]
     if policy.authentication is AuthMethod.RSA_SIG:
         for trustpoint, authority in work.config.trusted_authorities:
-            work.trace("constructing-cert-req", trustpoint=trustpoint)
+            work.trace("constructing-cert-req", trustpoint=trustpoint, authority=authority.hex())
             packets.append(CERT_REQ(encoding=CertEncoding.X509_SIGNATURE, authority=authority))
     packets.append(VENDOR_ID(data=vendor_id.DPD))
     # RFC 3947 section 3.2: the remote end's hash first, then our own.

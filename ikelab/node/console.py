@@ -168,8 +168,8 @@ class Console:
         server = self._server(command)
         serial = int(command.arguments.text("serial"), 16)
         notices = server.revoke(serial, now)
-        text = f"% Certificate {serial:02X} succesfully revoked.\n"  # the spelling is IOS's
-        return Answer(text, [*notices, *self._router.queues[server.config.name].pump()])
+        said = "".join(f"{line.text}\n" for line in self.log.lines(notices) if not line.debug)
+        return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
 
     def _server(self, command: Command) -> CertificateServer:
         name = command.arguments.text("server")

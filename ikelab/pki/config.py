@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 
@@ -49,7 +49,7 @@ class CertServerConfig:
     grant_auto_rollover_ca_cert: bool = False
     database_level: str = "minimum"
     database_url: str | None = None
-    archive_password: str | None = None
+    archive_password: str | None = field(default=None, repr=False)
     lifetime_certificate: timedelta = timedelta(days=365)
     lifetime_ca_certificate: timedelta = timedelta(days=1095)
     lifetime_crl: timedelta = timedelta(hours=6)

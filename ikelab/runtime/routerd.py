@@ -23,6 +23,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from ikelab.errors import IkelabError, LabError, ProtocolError
 from ikelab.ios.config import RunningConfig, linux_ifname
 from ikelab.ios.config_text import parse_config
+from ikelab.ios.log_line import Remark
 from ikelab.isakmp import events as isakmp
 from ikelab.node import flows
 from ikelab.node.console import Console
@@ -32,6 +33,7 @@ from ikelab.node.events import (
     FileStored,
     NodeAction,
     NodeEvent,
+    StorageUnreachable,
     StoreFile,
 )
 from ikelab.node.router import Router
@@ -290,9 +292,7 @@ class RouterProcess:
         self.conditions.changed()
 
     def _carry_out(self, action: NodeAction) -> None:
-        said = self.console.log.text([action], self._clock.now())
-        if said:
-            print(said, end="", flush=True)
+        self._say(action)
         match action:
             case isakmp.SendDatagram():
                 self._send(action)
@@ -310,8 +310,20 @@ class RouterProcess:
                 self._spawn(self._fetch(action))
             case StoreFile():
                 self._spawn(self._store(action))
+            case StorageUnreachable():
+                # Without the URL: it may hold the storage's password.
+                text = (
+                    f"files of {action.server} wait: {action.reason}; again in {action.retry:.0f} s"
+                )
+                self._say(Remark("STORAGE", text))
             case _:
                 pass  # a fact for the log only
+
+    def _say(self, fact: object) -> None:
+        """What the console and debug.txt print of it, if anything."""
+        said = self.console.log.text([fact], self._clock.now())
+        if said:
+            print(said, end="", flush=True)
 
     def _send(self, action: isakmp.SendDatagram) -> None:
         udp = self._sockets.get(action.local.address)
