@@ -20,7 +20,7 @@ from ikelab.pki.algorithms import refuse_weak
 from ikelab.pki.constraints import check_names
 from ikelab.pki.crl import REASONS, Crl, verify_crl
 from ikelab.pki.extensions import NameConstraints
-from ikelab.pki.name import format_name, names_match
+from ikelab.pki.name import brief_name, names_match
 from ikelab.pki.x509 import Certificate
 
 # CRLs by the issuer's Name, or looked up by the issuer's certificate (two keys of one name).
@@ -64,7 +64,7 @@ def build_path(
     tries = _Tries()
     for path in _paths((leaf,), candidates, anchors, at, tries):
         return path
-    issuer = format_name(leaf.issuer)
+    issuer = brief_name(leaf.issuer)
     if tries.failed:
         raise PkiError("bad-signature", f"no certificate of {tries.failed} has the key that signed")
     raise PkiError("untrusted-issuer", f"no path from a certificate of {issuer} to a trusted one")
@@ -112,7 +112,7 @@ def _paths(
         if last.is_signed_by(issuer.public_key):
             yield from _paths((*path, issuer), candidates, anchors, at, tries)
         else:
-            tries.failed = format_name(issuer.subject)
+            tries.failed = brief_name(issuer.subject)
 
 
 def _possible_issuers(
@@ -181,7 +181,7 @@ def validate(
 
 
 def _who(certificate: Certificate) -> str:
-    return f"{format_name(certificate.subject)} (serial 0x{certificate.serial:X})"
+    return f"{brief_name(certificate.subject)} (serial 0x{certificate.serial:X})"
 
 
 def _check_signatures(path: Sequence[Certificate], legacy: bool) -> None:
@@ -190,8 +190,8 @@ def _check_signatures(path: Sequence[Certificate], legacy: bool) -> None:
         if not names_match(certificate.issuer, issuer.subject):
             raise PkiError(
                 "untrusted-issuer",
-                f"{_who(certificate)} is issued by {format_name(certificate.issuer)}, not by"
-                f" {format_name(issuer.subject)}",
+                f"{_who(certificate)} is issued by {brief_name(certificate.issuer)}, not by"
+                f" {brief_name(issuer.subject)}",
             )
         refuse_weak(_who(certificate), legacy=legacy, digest=certificate.digest)
         refuse_weak(_who(issuer), legacy=legacy, key=issuer.public_key)
@@ -271,7 +271,7 @@ def _check_revocation(
 ) -> None:
     crl = crls(issuer) if callable(crls) else crls.get(issuer.subject)
     if crl is None:
-        raise PkiError("crl-unavailable", f"no CRL of {format_name(issuer.subject)} is at hand")
+        raise PkiError("crl-unavailable", f"no CRL of {brief_name(issuer.subject)} is at hand")
     verify_crl(crl, issuer, legacy=legacy)
     check_crl_dates(crl, at)
     entry = crl.revoked.get(certificate.serial)
@@ -283,7 +283,7 @@ def _check_revocation(
 
 def check_crl_dates(crl: Crl, at: datetime) -> None:
     """Whether a CRL is the current one. Raises PkiError("crl-not-yet-valid", "crl-expired")."""
-    who = f"the CRL of {format_name(crl.issuer)}"
+    who = f"the CRL of {brief_name(crl.issuer)}"
     if at < crl.this_update:
         raise PkiError(
             "crl-not-yet-valid",

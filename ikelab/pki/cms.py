@@ -276,19 +276,28 @@ def _read_attributes(parts: Sequence[der.Element]) -> dict[str, der.Element]:
 
 
 def find_signer(signed: SignedData, known: Sequence[Certificate] = ()) -> Certificate:
-    """The signer's certificate, of those inside and those known beforehand.
+    """The signer's certificate, of those known beforehand and those inside.
 
-    It is what the message says of itself: whether to trust it is the caller's question. Raises
-    PkiError("no-signer", "malformed-certificate", ...).
+    It is what the message says of itself: whether to trust it is the caller's question. Others
+    inside that cannot be read (another algorithm) are passed over. Raises PkiError("no-signer"),
+    or what was wrong with the last of those.
     """
     if signed.signer is None:
         raise PkiError("no-signer", "the message is not signed")
-    inside = [load_certificate(octets, any_serial=True) for octets in signed.certificates]
+    fault = PkiError("no-signer", "the signer's certificate is neither in the message nor known")
     with der.reading("cms"):
-        for certificate in (*known, *inside):
+        for certificate in known:
             if signed.signer.sid.means(certificate):
                 return certificate
-    raise PkiError("no-signer", "the signer's certificate is neither in the message nor known")
+        for octets in signed.certificates:
+            try:
+                certificate = load_certificate(octets, any_serial=True)
+            except PkiError as error:
+                fault = error
+                continue
+            if signed.signer.sid.means(certificate):
+                return certificate
+    raise fault
 
 
 def verify_signed(signed: SignedData, signer: Certificate, *, legacy: bool = False) -> None:

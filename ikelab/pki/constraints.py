@@ -16,7 +16,7 @@ from ikelab.pki.extensions import (
     GeneralName,
     NameConstraints,
 )
-from ikelab.pki.name import format_name, is_within, name_values
+from ikelab.pki.name import brief_name, is_within, name_values
 from ikelab.pki.x509 import Certificate
 
 
@@ -54,7 +54,7 @@ def _ascii(tag: int, texts: Sequence[str]) -> list[GeneralName]:
 
 
 def _refused(name: GeneralName, verb: str, issuer: str) -> PkiError:
-    what = format_name(name.value) if name.tag == DIRECTORY_NAME else f"{name.value!r:.80}"
+    what = brief_name(name.value) if name.tag == DIRECTORY_NAME else f"{name.value!r:.80}"
     return PkiError("name-constraints", f"{issuer} {verb} the name {what}")
 
 

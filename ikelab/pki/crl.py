@@ -30,7 +30,7 @@ from ikelab.pki.extensions import (
     read_authority_key_identifier,
     read_extensions,
 )
-from ikelab.pki.name import format_name, names_match, read_name
+from ikelab.pki.name import brief_name, names_match, read_name
 from ikelab.pki.x509 import Certificate
 
 CRL_NUMBER = "2.5.29.20"
@@ -78,7 +78,7 @@ class Crl:
     unknown_critical: tuple[str, ...] = field(compare=False, default=())
 
     def __repr__(self) -> str:
-        return f"<Crl {format_name(self.issuer)} {self.this_update} {len(self.revoked)} revoked>"
+        return f"<Crl {brief_name(self.issuer)} {self.this_update} {len(self.revoked)} revoked>"
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -246,9 +246,9 @@ def verify_crl(crl: Crl, issuer: Certificate, *, legacy: bool = False) -> None:
     Dates are not looked at. Raises PkiError("crl-wrong-issuer", "key-usage", "weak-algorithm",
     "crl-bad-signature", "crl-unknown-critical-extension").
     """
-    who = format_name(issuer.subject)
+    who = brief_name(issuer.subject)
     if not names_match(crl.issuer, issuer.subject):
-        raise PkiError("crl-wrong-issuer", f"issued by {format_name(crl.issuer)}, not by {who}")
+        raise PkiError("crl-wrong-issuer", f"issued by {brief_name(crl.issuer)}, not by {who}")
     ids = (crl.authority_key_id, issuer.subject_key_id)
     if None not in ids and ids[0] != ids[1]:
         raise PkiError("crl-wrong-issuer", f"signed with another key of {who} (key identifier)")

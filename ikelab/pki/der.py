@@ -185,8 +185,9 @@ class Element:
         return inside[0] if tag is None else inside[0].expect(tag)
 
     def expect(self, tag: int) -> Element:
-        """Itself, if it has that tag (or, read tolerantly, that tag in its constructed form)."""
-        if self.tag != tag and (self.strict or self.tag != tag | CONSTRUCTED):
+        """Itself, if it has that tag; read tolerantly, a string may be in pieces."""
+        in_pieces = (tag == OCTET_STRING or tag & _CONTEXT) and self.tag == tag | CONSTRUCTED
+        if self.tag != tag and (self.strict or not in_pieces):
             raise malformed(f"tag 0x{self.tag:02x} where 0x{tag:02x} should be")
         return self
 

@@ -49,6 +49,7 @@ _BOUNDS = {"c": 2, "cn": 64, "ou": 64, "o": 64, "serialNumber": 64, "l": 128, "s
 _BOUND = 255
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
 _MAX_NAME = 4096
+_BRIEF = 200
 _SPECIAL = '\\,+"<>;'
 
 Rdns = tuple[tuple[tuple[str, str], ...], ...]
@@ -212,6 +213,12 @@ def format_name(name: bytes) -> str:
         "+".join(f"{key}={_escape(value)}" for key, value in rdn)
         for rdn in reversed(read_name(name))
     )
+
+
+def brief_name(name: bytes) -> str:
+    """`format_name` for a message: of a long name, which may be an attack, only the beginning."""
+    text = format_name(name)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def _escape(value: str) -> str:

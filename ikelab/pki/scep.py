@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -22,8 +21,42 @@ from ikelab.errors import PkiError
 from ikelab.pki import cms, der, envelope
 from ikelab.pki.algorithms import hash_octets, public_key_info
 from ikelab.pki.name import is_printable, read_name
+from ikelab.pki.scep_numbers import FailInfo, MessageType, PkiStatus, fail_info_of
 from ikelab.pki.x509 import Certificate, build_certificate
 from ikelab.types import Rng
+
+__all__ = [
+    "CA_CERTIFICATE_TYPE",
+    "CA_RA_CERTIFICATES_TYPE",
+    "CAPABILITIES_TYPE",
+    "CertRep",
+    "FailInfo",
+    "MessageType",
+    "NEXT_CA_CERTIFICATE_TYPE",
+    "NONCE_LENGTH",
+    "PKI_MESSAGE_TYPE",
+    "PkiStatus",
+    "ScepMessage",
+    "Transaction",
+    "build_cert_poll",
+    "build_cert_rep",
+    "build_get_cert",
+    "build_get_crl",
+    "build_next_ca",
+    "build_pkcs_req",
+    "build_self_signed",
+    "fail_info_of",
+    "open_content",
+    "parse_message",
+    "read_cert_rep",
+    "read_certificates",
+    "read_issuer_and_serial",
+    "read_issuer_and_subject",
+    "read_message",
+    "read_next_ca",
+    "transaction_id_for",
+    "verify_message",
+]
 
 NONCE_LENGTH = 16
 
@@ -45,57 +78,6 @@ _FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 _MAX_TRANSACTION_ID = 256
 _MAX_NONCE = 64  # Apple's agent has 8 octets, RFC 8894 has 16
 _MAX_TEXT = 512
-
-
-class MessageType(IntEnum):
-    """messageType (RFC 8894 section 3.2.1.2). UPDATE_REQ is in old drafts only."""
-
-    CERT_REP = 3
-    RENEWAL_REQ = 17
-    UPDATE_REQ = 18
-    PKCS_REQ = 19
-    CERT_POLL = 20
-    GET_CERT = 21
-    GET_CRL = 22
-
-
-class PkiStatus(IntEnum):
-    """pkiStatus (RFC 8894 section 3.2.1.3)."""
-
-    SUCCESS = 0
-    FAILURE = 2
-    PENDING = 3
-
-
-class FailInfo(IntEnum):
-    """failInfo (RFC 8894 section 3.2.1.4)."""
-
-    BAD_ALG = 0
-    BAD_MESSAGE_CHECK = 1
-    BAD_REQUEST = 2
-    BAD_TIME = 3
-    BAD_CERT_ID = 4
-
-
-_FAIL_INFOS = {
-    "weak-algorithm": FailInfo.BAD_ALG,
-    "unsupported-algorithm": FailInfo.BAD_ALG,
-    "bad-key": FailInfo.BAD_ALG,
-    "key-too-short": FailInfo.BAD_ALG,
-    "bad-signature": FailInfo.BAD_MESSAGE_CHECK,
-    "no-signer": FailInfo.BAD_MESSAGE_CHECK,
-    "malformed-cms": FailInfo.BAD_MESSAGE_CHECK,
-    "malformed-certificate": FailInfo.BAD_MESSAGE_CHECK,
-    "wrong-recipient": FailInfo.BAD_MESSAGE_CHECK,
-    "undecryptable": FailInfo.BAD_MESSAGE_CHECK,
-}
-
-
-def fail_info_of(error: PkiError) -> FailInfo:
-    """The failInfo that answers an error: its own, or by its reason; badRequest for the others."""
-    if error.fail_info is not None:
-        return FailInfo(error.fail_info)
-    return _FAIL_INFOS.get(error.reason, FailInfo.BAD_REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +176,9 @@ def _nonce(element: der.Element | None) -> bytes:
 
 
 def _text(element: der.Element | None) -> str:
-    return "" if element is None else element.text()[:_MAX_TEXT]
+    """Words for a person, safe for one line of a terminal."""
+    text = "" if element is None else element.text()[:_MAX_TEXT]
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def verify_message(message: ScepMessage, *, legacy: bool = False) -> None:

@@ -29,6 +29,7 @@ from ikelab.pki.algorithms import (
 from ikelab.pki.algorithms import public_key_info as _public_key_info
 from ikelab.pki.extensions import Extension, GeneralName, NameConstraints
 from ikelab.pki.name import (
+    brief_name,
     build_name,
     format_name,
     is_printable,
@@ -111,7 +112,7 @@ class Certificate:
     unknown_critical: tuple[str, ...] = field(compare=False, default=())
 
     def __repr__(self) -> str:
-        return f"<Certificate {format_name(self.subject)} 0x{self.serial:X}>"
+        return f"<Certificate {brief_name(self.subject)} 0x{self.serial:X}>"
 
     @property
     def is_self_issued(self) -> bool:
@@ -327,7 +328,7 @@ class CertificateRequest:
     requests_ca: bool = field(compare=False, default=False)
 
     def __repr__(self) -> str:
-        return f"<CertificateRequest {format_name(self.subject)}>"
+        return f"<CertificateRequest {brief_name(self.subject)}>"
 
 
 def build_request(

@@ -260,6 +260,14 @@ def crafted(
     return load_certificate(der.sequence(tbs, signature_algorithm("sha256"), signature))
 
 
+def test_long_name_of_an_attacker_is_cut_in_the_message() -> None:
+    subject = build_name([[("o", "\u00e9" * 64)]] * 20)
+    with pytest.raises(PkiError, match=r"\.\.\. \(serial 0x4D\)") as caught:
+        leaf = crafted(extensions.build_key_usage(CA_USAGE, critical=True), subject=subject)
+        check((leaf, SUB, ROOT), at=NOW + 2 * DAY)
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize("digest", ["md5", "sha1"])
 def test_weak_signatures_are_for_legacy_mode_only(digest: str) -> None:
     path = (router(issuer="sub-ca", digest=digest), SUB, ROOT)

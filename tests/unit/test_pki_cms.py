@@ -417,3 +417,15 @@ def test_signer_may_be_known_beforehand() -> None:
     assert refused(lambda: cms.find_signer(read)) == "no-signer"
     found: Certificate = cms.find_signer(read, [router(), CA])
     assert found == CA
+
+
+def test_certificates_inside_that_cannot_be_read_do_not_matter_beside_the_signers() -> None:
+    unreadable = der.sequence(der.integer(1))
+    for certificates, reason in (((unreadable, CA.der), None), ((unreadable,), "malformed")):
+        octets = cms.build_signed(
+            CONTENT, signer=CA, key=CA_KEY, digest="sha256", certificates=certificates
+        )
+        if reason is None:
+            verify(octets)
+        else:
+            assert refused(lambda octets=octets: verify(octets)) == "malformed-certificate"

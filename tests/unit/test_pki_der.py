@@ -146,6 +146,11 @@ def test_tolerant_reader_takes_an_implicit_string_in_pieces() -> None:
     assert der.parse(octets, strict=False).octets(0x80).hex() == "abcdef"
 
 
+def test_only_strings_may_be_in_pieces() -> None:
+    element = der.parse(bytes.fromhex("2203020105"), strict=False)
+    assert refused(element.integer) == "malformed-der"
+
+
 def test_an_indefinite_length_without_its_end_is_refused() -> None:
     assert refused(lambda: der.parse(bytes.fromhex("3080020105"), strict=False)) == "malformed-der"
     assert refused(lambda: der.parse(bytes.fromhex("0480010000"), strict=False)) == "malformed-der"

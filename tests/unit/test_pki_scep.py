@@ -225,6 +225,12 @@ def test_failure_carries_its_reason_and_text() -> None:
     )
 
 
+def test_text_of_a_failure_is_safe_for_a_terminal() -> None:
+    ours = transaction()
+    answer = cert_rep(pkcs_req(ours), PkiStatus.FAILURE, fail_info_text="a\x1b[2J\n%SYS-5\u202e")
+    assert read(answer, ours).fail_info_text == "a?[2J?%SYS-5?"
+
+
 def test_get_crl_is_answered_with_the_crl_only() -> None:
     ours = transaction()
     answer = cert_rep(pkcs_req(ours), PkiStatus.SUCCESS, crls=[crl_of(CA, 4).der])
