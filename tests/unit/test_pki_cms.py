@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from ikelab.errors import PkiError
 from ikelab.pki import cms, der, envelope
@@ -367,6 +369,17 @@ def test_whatever_is_wrong_with_key_and_padding_is_one_error() -> None:
         attempt(recipient.encrypted_key, last),
     }
     assert answers == {"undecryptable: the encrypted content cannot be read with this key"}
+
+
+def test_key_that_stands_in_for_a_wrong_one_opens_nothing() -> None:
+    """It is no secret: whoever encrypts with it and sends any RSA block must not get through."""
+    iv, padding = bytes(16), bytes((16,)) * 16
+    encryptor = Cipher(AES(bytes(range(16))), modes.CBC(iv)).encryptor()
+    ciphertext = encryptor.update(CONTENT[:32] + padding) + encryptor.finalize()
+    rid = envelope.read_envelope(enveloped()).recipients[0].rid
+    wrong = envelope._encrypt_key(bytes(5), CA.public_key, SampleRng())
+    read = envelope.EnvelopedData((envelope.Recipient(rid, wrong),), "aes128", iv, ciphertext)
+    assert refused(lambda: envelope.open_envelope(read, CA, CA_KEY)) == "undecryptable"
 
 
 def test_key_too_short_for_the_content_key_is_refused() -> None:
