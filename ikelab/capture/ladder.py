@@ -19,8 +19,8 @@ _SENT = re.compile(
 _TAKEN = re.compile(r"\S+ \([IR]\) in (?P<state>\w+) takes")
 _CLEAR = ("MM1", "MM2", "MM3", "MM4")
 
-_WIDTH, _LEFT, _RIGHT = 860, 190, 670
-_TOP, _STEP = 96, 46
+_WIDTH, _LEFT, _RIGHT = 900, 240, 700
+_TOP, _STEP = 100, 44
 _FONT = "font-family='ui-monospace, Menlo, Consolas, monospace'"
 
 
@@ -100,6 +100,9 @@ def draw(rungs: Sequence[Rung], *, title: str) -> str:
         " font-size='13'>",
         f"<rect width='{_WIDTH}' height='{height}' fill='#ffffff'/>",
         f"<text x='{_WIDTH / 2}' y='28' text-anchor='middle' font-size='15'>{escape(title)}</text>",
+        f"<text x='{_WIDTH / 2}' y='{height - 8}' text-anchor='middle' fill='#667085'"
+        " font-size='11'>braces and blue: encrypted; at the ends: the state each router was in"
+        " (receiver) or went to (sender)</text>",
         *(_lifeline(name, x, height) for name, x in ((left, _LEFT), (right, _RIGHT))),
     ]
     for number, rung in enumerate(shown):
@@ -110,7 +113,7 @@ def draw(rungs: Sequence[Rung], *, title: str) -> str:
 def _lifeline(name: str, x: int, height: int) -> str:
     return (
         f"<text x='{x}' y='60' text-anchor='middle' font-weight='bold'>{escape(name)}</text>"
-        f"<line x1='{x}' y1='70' x2='{x}' y2='{height - 16}' stroke='#9aa5b1'/>"
+        f"<line x1='{x}' y1='70' x2='{x}' y2='{height - 28}' stroke='#9aa5b1'/>"
     )
 
 
@@ -122,7 +125,7 @@ def _arrow(rung: Rung, y: int, rightwards: bool) -> list[str]:
     color = "#475467" if not rung.is_encrypted and color == "#175cd3" else color
     back = -9 if rightwards else 9
     head = f"{tip},{y} {tip + back},{y - 5} {tip + back},{y + 5}"
-    lock = "\N{LOCK} " if rung.is_encrypted else ""
+    payloads = f"{{ {rung.payloads} }}" if rung.is_encrypted else rung.payloads
     parts = [
         f"<line x1='{start}' y1='{y}' x2='{tip}' y2='{y}' stroke='{color}' stroke-width='1.6'/>",
         f"<text x='{tip}' y='{y + 5}' text-anchor='middle' fill='{color}'>\N{MULTIPLICATION SIGN}"
@@ -130,7 +133,7 @@ def _arrow(rung: Rung, y: int, rightwards: bool) -> list[str]:
         if lost
         else f"<polygon points='{head}' fill='{color}'/>",
         f"<text x='{(_LEFT + _RIGHT) // 2}' y='{y - 7}' text-anchor='middle' fill='{color}'>"
-        f"{lock}{escape(rung.message)}  {escape(rung.payloads)}</text>",
+        f"{escape(rung.message)}: {escape(payloads)}</text>",
         f"<text x='8' y='{y + 4}' fill='#98a2b3' font-size='11'>{rung.milliseconds:.1f} ms</text>",
     ]
     for state, at in ((rung.sender_state, start), (rung.receiver_state, end)):

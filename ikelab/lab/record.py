@@ -2,6 +2,7 @@
 
     DIR/LAB.pcapng          every segment, in order of time, comments on the frames
     DIR/LAB.wireshark/      configuration directory with the session keys: Wireshark decrypts
+    DIR/ladder.svg          the IKE messages as a picture
     DIR/logs/NODE.log       what each console printed
 
 Under sudo everything belongs to the user who called it. Keys are for the owner's eyes: 0600.
@@ -17,6 +18,7 @@ from pathlib import Path
 from ikelab.capture import pcapng
 from ikelab.capture.annotate import SegmentCapture, annotate
 from ikelab.capture.keytable import wireshark_directory
+from ikelab.capture.ladder import draw, read_rungs
 from ikelab.errors import LabError, WireError
 from ikelab.lab import state
 from ikelab.lab.topology import Topology
@@ -75,6 +77,7 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
             make_directory(directory, owner)
         write_file(out / f"{topology.name}.pcapng", file, owner)
         _write_wireshark(wireshark, traces, hosts, owner)
+        write_file(out / "ladder.svg", _ladder(topology, traces).encode(), owner)
         for node in topology.nodes:
             if node.log_path.exists():
                 write_file(out / "logs" / f"{node.name}.log", node.log_path.read_bytes(), owner)
@@ -144,6 +147,11 @@ def _write_wireshark(
             (directory / name).unlink(missing_ok=True)
     for name, text in files.items():
         write_file(directory / name, text.encode(), owner)
+
+
+def _ladder(topology: Topology, traces: Mapping[str, Trace]) -> str:
+    records = [record for trace in traces.values() for record in trace.records]
+    return draw(read_rungs(records), title=topology.title)
 
 
 def make_directory(path: Path, owner: Owner) -> None:
