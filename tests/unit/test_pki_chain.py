@@ -526,7 +526,9 @@ def _accepts(leaf: Certificate | None, cas: list[Certificate]) -> bool:
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(not PKITS, reason="IKELAB_PKITS does not name the folder of NIST's PKITS")
+@pytest.mark.skipif(
+    not PKITS, reason="IKELAB_PKITS names no x509/PKITS_data (package cryptography-vectors)"
+)
 def test_pkits_is_never_accepted_falsely() -> None:
     """203 leaves whose file names say what is right."""
     leaves, cas, _ = _pkits()
