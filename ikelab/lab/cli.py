@@ -120,17 +120,29 @@ def destroy(lab: str | None, everything: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory for the capture.  [default: captures/LAB/latest]",
 )
+@click.option("--record", is_flag=True, help="Write the reference capture, captures/LAB.")
 @_format_option
 @click.pass_context
-def run(context: click.Context, lab: str | None, keep: bool, out: Path | None, form: str) -> None:
+def run(
+    context: click.Context, lab: str | None, keep: bool, out: Path | None, record: bool, form: str
+) -> None:
     """Deploy a lab, carry out its checks, write its capture, remove it."""
     from ikelab.lab import report
     from ikelab.lab.rehearsal import rehearse
 
+    if record and out is not None:
+        raise click.UsageError("either --out or --record")
+
     folder = find.find(lab, Path.cwd())
     topology = load(folder)
     where = out or find.default_out(folder, Path.cwd(), topology.name)
+    where = where.parent if record else where
     summary = rehearse(topology, where, keep=keep, progress=_progress)
+    if record:
+        from ikelab.lab.record import Owner
+        from ikelab.lab.reference import write_index
+
+        write_index(where.parent, Owner.calling(os.environ))
     if form == "json":
         report.print_json(report.summary_json(summary), sys.stdout)
     else:

@@ -1,0 +1,46 @@
+"""The committed captures: every lab has one, the index is current, tshark reads all of each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CAPTURES = ROOT / "captures"
+LABS = sorted(path.parent.name for path in (ROOT / "netns").glob("*/lab.yaml"))
+
+
+def test_every_lab_has_its_reference_and_a_line_in_the_index() -> None:
+    index = (CAPTURES / "README.md").read_text()
+    for lab in LABS:
+        for name in (f"{lab}.pcapng", "ladder.svg", f"{lab}.wireshark/ikev1_decryption_table"):
+            assert (CAPTURES / lab / name).is_file(), "run: sudo ./netns/lab run LAB --record"
+        assert f"| [{lab}]({lab}/ladder.svg) |" in index
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("lab", LABS)
+def test_tshark_reads_all_of_it_without_a_warning(lab: str, need: Callable[[str], str]) -> None:
+    folder = CAPTURES / lab
+    environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(folder / f"{lab}.wireshark")}
+
+    def fields(display_filter: str, *names: str) -> list[list[str]]:
+        columns = [part for name in names for part in ("-e", name)]
+        command = [need("tshark"), "-r", str(folder / f"{lab}.pcapng"), "-Y", display_filter]
+        done = subprocess.run(
+            [*command, "-T", "fields", *columns],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+    assert fields("_ws.expert.severity >= 6291456 || _ws.malformed", "frame.number") == []
+    esp = fields("esp", "esp.icv_good", "icmp.type")
+    assert esp and {row[0] for row in esp} == {"1"} and {row[1] for row in esp} == {"0", "8"}
+    assert len(fields("isakmp.exchangetype == 2", "frame.number")) == 6
