@@ -44,8 +44,12 @@ def _trustpoint(notice: object) -> Iterator[LogLine]:
             yield own("PKI", text)
         case pki.CertificateInstalled():
             yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
-        case pki.EnrollmentFailed(trustpoint, reason):
-            yield LogLine("%PKI-6-CERTFAIL: Certificate enrollment failed.")
+        case pki.EnrollmentFailed(trustpoint, reason, rejected):
+            if rejected:
+                words = "Certificate enrollment request was rejected by Certificate Authority"
+                yield LogLine(f"%PKI-6-CERTREJECT: {words}")
+            else:
+                yield LogLine("%PKI-6-CERTFAIL: Certificate enrollment failed.")
             yield own("PKI", f"trustpoint {trustpoint}: {reason}")
 
 

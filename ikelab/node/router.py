@@ -32,7 +32,6 @@ from ikelab.pki.events import (
     HttpFailed,
     HttpReply,
     HttpRequest,
-    RequestSent,
 )
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
 from ikelab.pki.store import CaStore, Nvram
@@ -96,7 +95,6 @@ class Router:
         self.trustpoints: dict[str, Trustpoint] = {}
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
-        self.requests_sent: dict[str, RequestSent] = {}
         self.last_refusal: dict[str, str] = {}
         self._rng = rng
         self._keys = keys
@@ -245,9 +243,7 @@ class Router:
             if isinstance(action, HttpRequest):
                 action = replace(action, handle=_TRUSTPOINT + name + " " + action.handle)
             actions.append(action)
-            if isinstance(action, RequestSent):
-                self.requests_sent[name] = action
-            elif isinstance(action, CaCertificateAccepted):
+            if isinstance(action, CaCertificateAccepted):
                 actions += self._refresh_isakmp(now)
                 actions += self._enroll_by_itself(name, now)
             elif isinstance(action, CertificateInstalled):

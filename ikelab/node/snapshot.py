@@ -28,7 +28,6 @@ from ikelab.node.router import Router
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.name import read_name
 from ikelab.pki.store import RequestKind
-from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import Certificate, fingerprint, format_name, load_certificate
 from ikelab.types import Now
@@ -178,8 +177,8 @@ def _certificate_rows(router: Router) -> Iterator[CertificateRow]:
 
 def _pending_rows(router: Router) -> Iterator[PendingCertificateRow]:
     for name, point in router.trustpoints.items():
-        sent = router.requests_sent.get(name)
-        if point.state is TrustpointState.PENDING and sent is not None:
+        sent = point.waiting
+        if sent is not None:
             yield PendingCertificateRow(
                 name, sent.subject, sent.fingerprint_md5, sent.fingerprint_sha1
             )
@@ -192,7 +191,7 @@ def _trustpoint_row(point: Trustpoint) -> TrustpointRow:
         subject=() if ca is None else _names(ca.subject),
         serial=None if ca is None else ca.serial,
         enrolled=point.credential is not None,
-        pending=point.state is TrustpointState.PENDING,
+        pending=point.waiting is not None,
         enrollment_url=point.config.enrollment_url,
     )
 

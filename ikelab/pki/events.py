@@ -78,10 +78,14 @@ class CertificateInstalled:
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentFailed:
-    """Notice (%PKI-6-CERTFAIL): given up or refused. reason: a sentence for a person."""
+    """Notice (%PKI-6-CERTFAIL): given up or refused. reason: a sentence for a person.
+
+    rejected: the CA itself said no (%PKI-6-CERTREJECT).
+    """
 
     trustpoint: str
     reason: str
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,7 @@ class ScepClient:
             address = self._config.ip_address
             names = ((self._fqdn(),), () if address is None else (address,))
         return build_request(
-            subject=self._subject(),
+            subject=self.subject(),
             key=key,
             digest=self._config.hash,
             challenge=password,
@@ -259,8 +259,11 @@ class ScepClient:
     def _fqdn(self) -> str:
         return self._config.fqdn or self._device.hostname
 
-    def _subject(self) -> bytes:
-        """`subject-name`, then serial number, address and host name in one RDN, as IOS has it."""
+    def subject(self) -> bytes:
+        """`subject-name`, then serial number, address and host name in one RDN, as IOS has it.
+
+        DER. Raises PkiError("no-serial-number").
+        """
         if self._ca_subject is not None:
             return parse_dn(self._ca_subject)
         device = [("hostname", self._fqdn())]
@@ -277,7 +280,7 @@ class ScepClient:
         """A certificate for one message (RFC 8894 section 2.3)."""
         start = now.replace(microsecond=0)
         der = scep.build_self_signed(
-            subject=self._subject(),
+            subject=self.subject(),
             key=key,
             digest=self._config.hash,
             serial=int.from_bytes(self._rng.draw("scep_signer_serial", 8)) >> 1 | 1,

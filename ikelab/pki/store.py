@@ -278,13 +278,16 @@ class PendingEnrollment:
     """What a restarted router needs to go on polling. subject: Name, DER.
 
     key_label: of the pair the new certificate will hold. renews: signed by the certificate that is
-    to be replaced, not by a self-signed one.
+    to be replaced, not by a self-signed one. Fingerprints: of the PKCS#10, upper-case hex, for
+    whoever compares them with the CA's list; the request itself is not kept, for its password.
     """
 
     transaction_id: str
     subject: bytes
     key_label: str
     renews: bool = False
+    fingerprint_md5: str = ""
+    fingerprint_sha1: str = ""
 
 
 @dataclass(frozen=True, slots=True)

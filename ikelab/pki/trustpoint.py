@@ -73,6 +73,15 @@ def _bits(legacy: bool, ca: bool) -> int:
     return 2048
 
 
+def _announcement(trustpoint: str, pending: PendingEnrollment) -> RequestSent:
+    return RequestSent(
+        trustpoint,
+        format_name(pending.subject),
+        pending.fingerprint_md5,
+        pending.fingerprint_sha1,
+    )
+
+
 class Trustpoint:
     """One trustpoint of a router, or of a sub-CA for itself.
 
@@ -114,6 +123,7 @@ class Trustpoint:
             "drop_ca": self._drop_ca,
             "give_up_ca": self._give_up_ca,
             "enroll": self._enroll,
+            "enroll_again": self._enroll_again,
             "renew": self._renew,
             "send_again": self._send_again,
             "poll": self._poll,
@@ -150,6 +160,12 @@ class Trustpoint:
     def trust(self) -> Trust:
         """What peers are checked against."""
         return Trust(self.config.name, self.anchors, self.config.revocation_check)
+
+    @property
+    def waiting(self) -> RequestSent | None:
+        """The request the CA has not decided on, also if it was sent before a restart."""
+        pending = self._stored.pending
+        return None if pending is None else _announcement(self.config.name, pending)
 
     @property
     def offered(self) -> bytes | None:
@@ -351,6 +367,19 @@ class Trustpoint:
         signer = self._client.self_signed(key, now.wall)
         return made + self._request_certificate(signer, key, label, renews=False)
 
+    def _enroll_again(self, now: Now) -> list[TrustpointAction]:
+        """`crypto pki enroll` while a request waits: what has become of it?
+
+        IOS too has the command typed again after a restart, and the CA knows the request by its
+        transactionID. With a password or under a changed name it is another request.
+        """
+        pending = self._stored.pending
+        same = pending is not None and pending.subject == self._client.subject()
+        if self._password is not None or not same:
+            return self._enroll(now)
+        self._tries = 0
+        return self._poll(now)
+
     def _renew(self, now: Now) -> list[TrustpointAction]:
         """A request signed by the certificate it is to replace, while that one holds.
 
@@ -379,6 +408,8 @@ class Trustpoint:
             load_request(request, legacy=self._legacy).subject,
             label,
             renews,
+            fingerprint(request, "md5"),
+            fingerprint(request, "sha1"),
         )
         self._sent = self._client.pkcs_req(
             pending, request, signer, key, self._bundle(), self._stored.capabilities
@@ -386,12 +417,7 @@ class Trustpoint:
         self._stored = replace(self._stored, pending=pending)
         self._nvram.save_trustpoint(self._stored)
         self._tries = 1
-        notice = RequestSent(
-            self.config.name,
-            format_name(pending.subject),
-            fingerprint(request, "md5"),
-            fingerprint(request, "sha1"),
-        )
+        notice = _announcement(self.config.name, pending)
         return [notice, self._post(self._sent.octets)]
 
     def _send_again(self, now: Now) -> list[TrustpointAction]:
@@ -447,7 +473,9 @@ class Trustpoint:
         if self.config.auto_enroll is None or self._fault.reason != "worn-out":
             self._stored = replace(self._stored, pending=None)
             self._nvram.save_trustpoint(self._stored)
-        return [EnrollmentFailed(self.config.name, self._fault.detail or self._fault.reason)]
+        rejected = self._fault.reason == "refused-by-ca"
+        reason = self._fault.detail or self._fault.reason
+        return [EnrollmentFailed(self.config.name, reason, rejected)]
 
     # --- messages ------------------------------------------------------------------------
 

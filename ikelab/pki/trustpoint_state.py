@@ -68,7 +68,7 @@ TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
     (_S.REQUEST_RETRY, _I.TIMER): ("send_again", _S.REQUEST_SENT),
     (_S.REQUEST_RETRY, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
     (_S.PENDING, _I.TIMER): ("poll", _S.POLL_SENT),
-    (_S.PENDING, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
+    (_S.PENDING, _I.ENROLL): ("enroll_again", _S.REQUEST_SENT),
     (_S.POLL_SENT, _I.GRANTED): ("install", _S.ENROLLED),
     (_S.POLL_SENT, _I.PENDING): ("wait", _S.PENDING),
     (_S.POLL_SENT, _I.REFUSED): ("give_up", _S.FAILED),

@@ -104,10 +104,17 @@ def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) 
 
 def _dump_pending(pending: PendingEnrollment) -> str:
     return json.dumps(
-        [pending.transaction_id, pending.subject.hex(), pending.key_label, pending.renews]
+        [
+            pending.transaction_id,
+            pending.subject.hex(),
+            pending.key_label,
+            pending.renews,
+            pending.fingerprint_md5,
+            pending.fingerprint_sha1,
+        ]
     )
 
 
 def _load_pending(text: str) -> PendingEnrollment:
-    transaction_id, subject, key_label, renews = json.loads(text)
-    return PendingEnrollment(transaction_id, bytes.fromhex(subject), key_label, renews)
+    transaction_id, subject, *others = json.loads(text)
+    return PendingEnrollment(transaction_id, bytes.fromhex(subject), *others)

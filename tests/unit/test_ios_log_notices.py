@@ -55,10 +55,18 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["%PKI-6-CERTRET: Certificate received from Certificate Authority"],
     ),
     (
-        pki.EnrollmentFailed("ra", "the CA rejected the request"),
+        pki.EnrollmentFailed("ra", "no certificate after 10 retries"),
         [
             "%PKI-6-CERTFAIL: Certificate enrollment failed.",
-            "IKELAB-PKI: trustpoint ra: the CA rejected the request",
+            "IKELAB-PKI: trustpoint ra: no certificate after 10 retries",
+        ],
+    ),
+    (
+        pki.EnrollmentFailed("ra", "the CA refuses: no reason given", rejected=True),
+        [
+            "%PKI-6-CERTREJECT: Certificate enrollment request was rejected by Certificate"
+            " Authority",
+            "IKELAB-PKI: trustpoint ra: the CA refuses: no reason given",
         ],
     ),
     (

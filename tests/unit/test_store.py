@@ -363,7 +363,7 @@ def test_nvram_keeps_keys_and_trustpoints_over_a_restart(
         ra_certificates=(b"ra",),
         certificate=b"router",
         key_label="spoke-keys",
-        pending=PendingEnrollment("AB12", b"name", "spoke-keys", True),
+        pending=PendingEnrollment("AB12", b"name", "spoke-keys", True, "5D" * 16, "A1" * 20),
     )
     nvram = SqliteNvram(path)
     nvram.save_trustpoint(stored, ("spoke-keys", key))

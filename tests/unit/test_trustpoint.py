@@ -318,6 +318,39 @@ def test_a_pending_request_is_polled_until_it_is_granted() -> None:
     assert trustpoint.state is State.ENROLLED
 
 
+def test_enroll_again_asks_at_once_what_became_of_the_request_that_waits() -> None:
+    scene = with_root(grant="manual")
+    trustpoint = with_router(scene)
+    scene.enroll("ra")
+    scene.send("ra", Enroll())
+    assert trustpoint.state is State.PENDING
+    scene.servers["root-ca"].grant(None, scene.now())
+    scene.send("ra", Enroll())
+    assert trustpoint.state is State.ENROLLED
+    assert len(scene.servers["root-ca"].requests()) == len(scene.told(RequestSent)) == 1
+
+
+def test_enroll_again_with_a_password_is_another_request() -> None:
+    scene = with_root(grant="manual")
+    trustpoint = with_router(scene)
+    scene.enroll("ra")
+    password = scene.servers["root-ca"].generate_password(scene.now())
+    scene.send("ra", Enroll(password))
+    assert trustpoint.state is State.ENROLLED
+    assert len(scene.servers["root-ca"].requests()) == 2
+
+
+def test_enroll_again_under_another_name_is_another_request() -> None:
+    scene = with_root(grant="manual")
+    nvram = SqliteNvram(":memory:")
+    with_router(scene, nvram=nvram)
+    scene.enroll("ra")
+    renamed = with_router(scene, nvram=nvram, subject_name="cn=other")
+    assert renamed.state is State.PENDING
+    scene.send("ra", Enroll())
+    assert [request.request_id for request in scene.servers["root-ca"].requests()] == [1, 2]
+
+
 def test_polling_ends_after_the_retry_count() -> None:
     scene = with_root(grant="manual")
     trustpoint = with_router(scene, retry_count=3)
@@ -325,7 +358,7 @@ def test_polling_ends_after_the_retry_count() -> None:
     scene.advance(minutes=30)
     assert trustpoint.state is State.FAILED
     [failed] = scene.told(EnrollmentFailed)
-    assert "3 retries" in failed.reason
+    assert not failed.rejected and "3 retries" in failed.reason
     polls = [request for request in scene.requests if "PKIOperation" in request.url]
     assert len(polls) == 1 + 3
     assert trustpoint.next_timer() is None
@@ -338,7 +371,8 @@ def test_a_rejected_request_ends_the_enrollment() -> None:
     scene.servers["root-ca"].reject(1)
     scene.advance(seconds=61)
     assert trustpoint.state is State.FAILED
-    assert "refuses" in scene.told(EnrollmentFailed)[0].reason
+    [failed] = scene.told(EnrollmentFailed)
+    assert failed.rejected and "refuses" in failed.reason
     assert trustpoint.credential is None
 
 
@@ -520,6 +554,7 @@ def test_a_restarted_router_goes_on_polling() -> None:
     scene.enroll("ra", password="x")
     new = restarted(scene, old, nvram)
     assert new.state is State.PENDING
+    assert [new.waiting] == scene.told(RequestSent)
     scene.servers["root-ca"].grant(None, scene.now())
     scene.advance(seconds=1)
     assert new.state is State.ENROLLED
