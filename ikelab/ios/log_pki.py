@@ -85,6 +85,8 @@ def _server(notice: object) -> Iterator[LogLine]:
         case ca.RequestRefused():
             text = f"{notice.message} refused: {notice.reason}: {notice.detail}"
             yield own("CA", f"{notice.server}: {text}")
+        case ca.RequestRejected(server, request_id):
+            yield own("CA", f"{server}: request {request_id} rejected, by command")
         case ca.RequestRemoved(server, request_id, expired):
             why = "it waited too long" if expired else "by command"
             yield own("CA", f"{server}: request {request_id} removed, {why}")

@@ -19,6 +19,7 @@ from ikelab.isakmp.events import Clear
 from ikelab.node.events import NodeAction
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
+from ikelab.pki.ca_events import RequestRefused
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.types import Now
 
@@ -154,7 +155,7 @@ class Console:
         )
 
     def _decide(self, command: Command, now: Now) -> Answer:
-        """`grant` and `reject`, of one request or all."""
+        """`grant` and `reject`, of one request or all; what could not be done is said."""
         server = self._server(command)
         value = command.arguments["request"]
         wanted = value if isinstance(value, int) else None
@@ -162,7 +163,8 @@ class Console:
             notices = server.grant(wanted, now)
         else:
             notices = server.reject(wanted)
-        return Answer("", [*notices, *self._router.queues[server.config.name].pump()])
+        said = "".join(f"% {item.detail}\n" for item in notices if isinstance(item, RequestRefused))
+        return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
 
     def _revoke(self, command: Command, now: Now) -> Answer:
         server = self._server(command)

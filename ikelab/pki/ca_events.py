@@ -79,6 +79,14 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRejected:
+    """Notice: somebody said no; whoever asks for it is told from now on."""
+
+    server: str
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRemoved:
     """Notice: taken off the list by command, or because it waited longer than a week."""
 
@@ -113,6 +121,7 @@ CaNotice = (
     | RequestQueued
     | RequestGranted
     | RequestRefused
+    | RequestRejected
     | RequestRemoved
     | CertificateRevoked
     | CrlPublished

@@ -24,6 +24,7 @@ from ikelab.pki.ca_events import (
     HttpIn,
     HttpOut,
     RequestRefused,
+    RequestRejected,
     RequestRemoved,
     ServerDisabled,
     ServerEnabled,
@@ -335,10 +336,12 @@ class CertificateServer:
         wanted = self._pending() if request_id is None else (self._listed(request_id),)
         notices: list[CaNotice] = []
         for request in wanted:
-            done = self.store.reject_request(request.number)
-            reason = "rejected" if done else "not-pending"
-            detail = "by command" if done else f"it is {request.state.value}"
-            notices.append(self._refused("reject", request, reason, detail))
+            number = request.request_id or 0
+            if self.store.reject_request(request.number):
+                notices.append(RequestRejected(self.config.name, number))
+            else:
+                detail = f"request {number} is not pending any more"
+                notices.append(self._refused("reject", request, "not-pending", detail))
         return notices
 
     def remove(self, request_id: int | None) -> list[CaNotice]:

@@ -21,6 +21,7 @@ from ikelab.pki.ca_events import (
     RequestGranted,
     RequestQueued,
     RequestRefused,
+    RequestRejected,
     RequestRemoved,
     ServerDisabled,
     ServerEnabled,
@@ -215,8 +216,7 @@ def test_the_second_of_two_grants_is_told_that_it_lost() -> None:
 def test_a_rejected_request_stays_rejected() -> None:
     asker = enabled()
     asker.enroll()
-    [notice] = asker.server.reject(1)
-    assert isinstance(notice, RequestRefused) and notice.reason == "rejected"
+    assert asker.server.reject(1) == [RequestRejected("root-ca", 1)]
     assert refusal(asker.poll()) is FailInfo.BAD_REQUEST
     assert refusal(asker.enroll()) is FailInfo.BAD_REQUEST
     [lost] = asker.server.grant(1, asker.scene.now())

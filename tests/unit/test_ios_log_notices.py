@@ -134,6 +134,10 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["IKELAB-CA: ca: PKCSReq refused: bad-signature: the PKCS#10 does not verify"],
     ),
     (
+        ca.RequestRejected("ca", 4),
+        ["IKELAB-CA: ca: request 4 rejected, by command"],
+    ),
+    (
         ca.RequestRemoved("ca", 4, True),
         ["IKELAB-CA: ca: request 4 removed, it waited too long"],
     ),
