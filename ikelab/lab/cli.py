@@ -151,6 +151,26 @@ def run(
 
 
 @cli.command()
+@_format_option
+@click.pass_context
+def doctor(context: click.Context, form: str) -> None:
+    """Say what this machine can do, and what to do about the rest."""
+    from ikelab.lab import doctor as physician
+    from ikelab.lab import report
+
+    findings = physician.examine()
+    if form == "json":
+        click.echo(physician.as_json(findings))
+    else:
+        console = report.stdout_console(sys.stdout)
+        rows = [(found.mark, found.name, found.detail, found.remedy) for found in findings]
+        console.print(report.table("This machine", ("", "what", "found", "what to do"), rows))
+        able = physician.is_able(findings)
+        console.print("Labs can run here." if able else "Labs cannot run here yet.")
+    context.exit(OK if physician.is_able(findings) else ENVIRONMENT)
+
+
+@cli.command()
 @click.argument("lab", required=False)
 @_format_option
 def inspect(lab: str | None, form: str) -> None:
