@@ -79,10 +79,8 @@ def _fork_supervisor(topology: Topology, known: LabState, tied: bool) -> tuple[i
     if pid == 0:
         code = 1
         try:
-            os.close(built_write)
-            os.close(ready_read)
-            os.close(lifeline_write)
-            supervisor.detach(state.run_dir(topology.name) / f"{state.SUPERVISOR}.log")
+            log = state.run_dir(topology.name) / f"{state.SUPERVISOR}.log"
+            supervisor.detach(log, built_read, ready_write, lifeline_read)
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             lifeline = lifeline_read if tied else None
             supervisor.serve(
@@ -97,7 +95,8 @@ def _fork_supervisor(topology: Topology, known: LabState, tied: bool) -> tuple[i
         os.close(descriptor)
     state.write(replace(known, supervisor=Process.of(pid)))
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    # The write end of the lifeline stays open, unused, until this process ends.
+    if not tied:
+        os.close(lifeline_write)  # else it stays open, unused, until this process ends
     return built_write, ready_read, pid
 
 

@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -79,6 +80,7 @@ class Supervisor:
     sniffers: list[Sniffer] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     # --- before the loop ------------------------------------------------------------------------
 
@@ -134,6 +136,7 @@ class Supervisor:
         try:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:  # else it died before the kernel knew our wish
+                os.umask(0o077)  # keys and stores of a node are nobody else's
                 self._let_go(ready)
                 _log_to(spec.log_path)
                 enter(spec.namespace)
@@ -151,13 +154,7 @@ class Supervisor:
 
     def _let_go(self, ready: int) -> None:
         """In a child: give up what is the supervisor's, and its signal handlers."""
-        keep = {0, 1, 2, ready}
-        for name in os.listdir("/proc/self/fd"):
-            if int(name) not in keep:
-                try:
-                    os.close(int(name))
-                except OSError:
-                    pass  # the descriptor of this listing
+        close_all_but(0, 1, 2, ready)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -170,7 +167,7 @@ class Supervisor:
         ready: descriptor told when all is well. lifeline: closed by its holder's end.
         """
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
+        stop = self.stopping
         done = asyncio.Event()
         lost = False
 
@@ -237,6 +234,8 @@ class Supervisor:
         asyncio.get_running_loop().remove_reader(node.pidfd)
         node.ended = describe_status(os.waitpid(node.pid, 0)[1])
         print(f"{_stamp()} {node.spec.name} {node.ended}", flush=True)
+        if all(one.ended for one in self.nodes) and state.read(self.topology.name) is None:
+            self.stopping.set()  # the lab was removed by somebody who did not know of us
 
     def _take_frames(self, sniffer: Sniffer) -> None:
         try:
@@ -294,13 +293,14 @@ def serve(
     """The supervisor's whole life, in a forked child of the deploying process.
 
     built: descriptor that says when the namespaces are there; meanwhile modules are imported.
-    ready: told when the nodes are. undo: removes the lab, when the lifeline was lost.
+    ready: told when the nodes are. undo: removes the lab when nobody else can.
     """
     supervisor = Supervisor(topology, load_mains())
     gc.collect()
     gc.freeze()  # the collector touches no shared page any more, so that they stay shared
     if not os.read(built, 1):
-        return  # the deploying process has failed or was killed
+        undo()  # the deploying process was killed in the middle of it
+        return
     try:
         supervisor.open_sniffers()
         supervisor.start_nodes()
@@ -377,10 +377,25 @@ def _log_to(path: Path) -> None:
     os.dup2(descriptor, 2)
     os.close(null)
     os.close(descriptor)
+    # Whatever the names meant in the process that we were forked from.
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 
-def detach(log: Path) -> None:
-    """In a forked child: a session of its own, so that Ctrl-C of the terminal is not for us."""
+def close_all_but(*keep: int) -> None:
+    """In a forked child: let go of what the parent had open: locks, sockets, ends of pipes."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with suppress(OSError):  # the descriptor of this listing
+                os.close(int(name))
+
+
+def detach(log: Path, *keep: int) -> None:
+    """In a forked child: a session of its own, so that Ctrl-C of the terminal is not for us.
+
+    keep: the descriptors that are still wanted.
+    """
+    close_all_but(0, 1, 2, *keep)
     os.setsid()
     os.chdir("/")
     for number in (signal.SIGINT, signal.SIGHUP):
