@@ -12,7 +12,7 @@ from ikelab.ios.config import RunningConfig
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
-CONDITIONS = ("ready", "ca-enabled", "authenticated", "enrolled", "tunnel-up")
+CONDITIONS = ("ready", "ca-enabled", "authenticated", "pending", "enrolled", "tunnel-up")
 """What every router or certificate server can be waited for (`runtime/control.py`)."""
 
 _CHECKS = 1000
@@ -24,11 +24,14 @@ _PINGS = 5  # as IOS's ping sends
 class Trust:
     """The administrator of `node` reads the fingerprint of trustpoint's CA on the console of `ca`,
     enters it, authenticates the trustpoint and enrolls.
+
+    grant: where the request then waits and is granted, None where the CA does that by itself.
     """
 
     node: str
     trustpoint: str
     ca: str
+    grant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ def read_trust(value: Value, names: Names) -> Iterator[Trust]:
     """The entries of `trust:`, checked against both nodes' configurations."""
     keys = ("node", "trustpoint", "ca")
     for item in value.items():
-        fields = item.fields(keys, required=keys)
-        if len(fields) < len(keys):
+        fields = item.fields((*keys, "grant"), required=keys)
+        if any(key not in fields for key in keys):
             continue
         node, ca = names.node(fields["node"]), names.node(fields["ca"])
         trustpoint = fields["trustpoint"].text()
@@ -95,8 +98,20 @@ def read_trust(value: Value, names: Names) -> Iterator[Trust]:
             fields["trustpoint"].one_of(trustpoint, config.trustpoints, f"trustpoint on {node}")
         if server is not None and not server.servers:
             fields["ca"].complain(f"{ca} has no `crypto pki server`")
+        grant = _read_grant(fields["grant"], ca, server) if "grant" in fields else None
         if node and ca and trustpoint:
-            yield Trust(node, trustpoint, ca)
+            yield Trust(node, trustpoint, ca, grant)
+
+
+def _read_grant(value: Value, ca: str | None, config: RunningConfig | None) -> str | None:
+    """The node that grants: the CA itself, and one that does not do so unasked."""
+    name = value.text()
+    if ca is not None and name is not None and name != ca:
+        value.complain(f"requests to {ca} wait at {ca}, not at {name}", f"write `grant: {ca}`")
+    elif config is not None and any(s.grant == "auto" for s in config.servers.values()):
+        hint = "leave `grant:` out, or `grant auto` out of its configuration"
+        value.complain(f"{ca} has `grant auto`: nothing waits there to be granted", hint)
+    return name
 
 
 def read_checks(value: Value, names: Names) -> Iterator[Check]:

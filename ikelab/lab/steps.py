@@ -22,6 +22,7 @@ _PING_SECONDS = 2.0  # IOS's time-out of one echo request
 _SLACK = 10.0
 
 _FINGERPRINT = re.compile(r"^\s*CA cert fingerprint: ([0-9A-Fa-f ]+?)\s*$", re.MULTILINE)
+_REQUEST_FINGERPRINT = re.compile(r"Certificate Request Fingerprint MD5: ([0-9A-F ]+?)\s*$", re.M)
 _RATE = re.compile(r"\((\d+)/(\d+)\)")
 
 
@@ -36,6 +37,9 @@ class Result:
 
 def establish_trust(topology: Topology, trust: Trust) -> str:
     """Enter the CA's fingerprint at the node, authenticate, enroll; what was done, in a line.
+
+    With `grant:` the request is granted at the CA, and the node is told to ask again: by itself it
+    would in a minute, the shortest `enrollment retry period` there is.
 
     Returns when the certificate is there, or (a subordinate CA) when the server issues.
     Raises LabError where it does not come to that in time.
@@ -53,10 +57,37 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
         if not is_subordinate and config.trustpoints[trust.trustpoint].auto_enroll is None:
             _wait(client, "authenticated", trust.trustpoint, node)
             client.exec(f"crypto pki enroll {trust.trustpoint}")
+        granted = ""
+        if trust.grant is not None:
+            _wait(client, "pending", trust.trustpoint, node)
+            granted = f", request {_grant(client, trust, ca)} granted there"
+            client.exec(f"crypto pki enroll {trust.trustpoint}")
         _wait(client, "enrolled", trust.trustpoint, node)
         if is_subordinate:
             _wait(client, "ca-enabled", trust.trustpoint, node)
-    return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint})"
+    return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint}){granted}"
+
+
+def _grant(client: ControlClient, trust: Trust, ca: NodeSpec) -> int:
+    """Grant, of the requests at the CA, the one whose fingerprint the node shows; its number.
+
+    Raises LabError where the CA has no such request: somebody else's must not be granted.
+    """
+    shown = client.exec(f"show crypto pki certificates {trust.trustpoint}")
+    fingerprints = {found.replace(" ", "") for found in _REQUEST_FINGERPRINT.findall(shown)}
+    config = parse_config(ca.config, file=ca.config_file, mode=ca.mode)
+    with ControlClient(ca.control_path) as console:
+        for server in config.servers:
+            listed = console.exec(f"crypto pki server {server} info requests")
+            for line in listed.splitlines():
+                number, state, fingerprint, *_ = [*line.split(), "", "", ""]
+                if state == "pending" and fingerprint in fingerprints:
+                    console.exec(f"crypto pki server {server} grant {number}")
+                    return int(number)
+    raise LabError(
+        f"{ca.name} has no pending request with the fingerprint that {trust.node} shows",
+        hint=f"`ikelab exec {ca.name} 'crypto pki server {ca.name} info requests'`",
+    )
 
 
 def read_fingerprint(ca: NodeSpec) -> str:

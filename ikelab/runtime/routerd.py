@@ -41,6 +41,7 @@ from ikelab.node.snapshot import PlaneCounters
 from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.cert_server import ServerState
 from ikelab.pki.events import HttpRequest
+from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.runtime.clock import SystemClock
 from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
 from ikelab.runtime.dataplane.base import TunnelConfig
@@ -101,6 +102,7 @@ class RouterProcess:
                 "ready": lambda of: self._ready,
                 "ca-enabled": self._is_ca_enabled,
                 "authenticated": self._is_authenticated,
+                "pending": self._is_pending,
                 "enrolled": self._is_enrolled,
                 "tunnel-up": self._is_tunnel_up,
             }
@@ -403,6 +405,11 @@ class RouterProcess:
     def _is_authenticated(self, of: str | None) -> bool:
         points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]
         return bool(points) and all(point.anchors for point in points)
+
+    def _is_pending(self, of: str | None) -> bool:
+        """The CA has the request and nobody has decided on it."""
+        points = (p for name, p in self.router.trustpoints.items() if of in (None, name))
+        return any(point.state is TrustpointState.PENDING for point in points)
 
     def _is_enrolled(self, of: str | None) -> bool:
         points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]

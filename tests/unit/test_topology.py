@@ -69,6 +69,20 @@ def test_all_kinds_of_checks_are_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_trust_entry_may_name_who_grants(tmp_path: Path) -> None:
+    lab = changed("ca: ca}", "ca: ca, grant: ca}")
+    assert loaded(tmp_path, lab).trust == (Trust("r1", "ra", "ca", grant="ca"),)
+
+
+def test_nobody_grants_where_the_server_does_by_itself(tmp_path: Path) -> None:
+    lab = changed("ca: ca}", "ca: ca, grant: ca}")
+    automatic = CA.replace(" no shutdown", " grant auto\n no shutdown")
+    assert errors(tmp_path, lab, ca=automatic) == [
+        "lab.yaml:19:47: ca has `grant auto`: nothing waits there to be granted"
+        " (leave `grant:` out, or `grant auto` out of its configuration)"
+    ]
+
+
 def test_scalars_are_the_text_that_stands_there(tmp_path: Path) -> None:
     lab = changed("title: two nodes and a disk", "title: no").replace("secret-word", "0123")
     topology = loaded(tmp_path, lab)
@@ -158,6 +172,7 @@ def test_the_labs_of_the_project_are_good() -> None:
         (changed("trustpoint: ra", "trustpoint: rb"), "no trustpoint on r1 'rb'"),
         (changed("ca: ca}", "ca: r1}"), "r1 has no `crypto pki server`"),
         (changed("{node: r1, trustpoint: ra, ca: ca}", "{node: r1}"), "lacks trustpoint, ca"),
+        (changed("ca: ca}", "ca: ca, grant: r1}"), "requests to ca wait at ca, not at r1"),
         (changed("from: r1,", "from: disk,"), "disk is a storage node, it has no console"),
         (changed("to: 192.0.2.1}", "to: ca}"), "lab.yaml:21:26: 'ca' is no IPv4 address"),
         (changed("to: 192.0.2.1}", "to: 192.0.2.1, count: 0}"), "a number from 1 to 1000, not '0'"),
