@@ -19,7 +19,7 @@ from ikelab.isakmp.policy import IsakmpConfig
 from ikelab.isakmp.sa import IsakmpSa, QuickModeNode
 from ikelab.isakmp.state import PayloadRule, Row
 from ikelab.types import Now, Rng
-from ikelab.wire.isakmp import Header, build_message, build_payloads, parse_payloads, payload_names
+from ikelab.wire.isakmp import Header, build_message, build_payloads, check_payloads, type_names
 from ikelab.wire.numbers import ExchangeType, Flags, Group
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class Work:
     ) -> tuple[bytes, bytes, tuple[str, ...], bytes]:
         """Datagram, plaintext, payload names and the last cipher block."""
         first, body = build_payloads(packets)
-        built = parse_payloads(first, body, offset=HEADER_LENGTH)
-        check_rule(rule, [payload.type for payload in built], encrypted=rule.encrypted)
+        types = check_payloads(first, body, offset=HEADER_LENGTH)
+        check_rule(rule, types, encrypted=rule.encrypted)
         header = Header(
             header.cky_i,
             header.cky_r,
@@ -124,7 +124,7 @@ class Work:
             header.message_id,
         )
         plaintext = build_message(header, body)
-        names = payload_names(built)
+        names = type_names(types)
         if not rule.encrypted:
             return plaintext, plaintext, names, b""
         cipher = self.sa.cipher

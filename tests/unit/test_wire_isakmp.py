@@ -14,6 +14,7 @@ from ikelab.wire.isakmp import (
     Payload,
     build_message,
     build_payloads,
+    check_payloads,
     parse_header,
     parse_payloads,
     payload_names,
@@ -111,6 +112,22 @@ def test_payload_offsets_point_at_the_generic_headers() -> None:
         start = payload.offset
         assert datagram[start + 4 : start + 4 + len(payload.body)] == payload.body
         assert int.from_bytes(datagram[start + 2 : start + 4], "big") == len(payload.body) + 4
+
+
+def test_types_alone_are_those_of_the_dissected_payloads() -> None:
+    first, octets = chain()
+    parsed = parse_payloads(first, octets)
+    assert check_payloads(first, octets) == tuple(payload.type for payload in parsed)
+
+
+def test_a_cut_chain_is_refused_for_the_same_reason_whether_it_is_dissected_or_not() -> None:
+    first, octets = chain()
+    for length in range(len(octets)):
+        with pytest.raises(WireError) as undissected:
+            check_payloads(first, octets[:length], offset=28)
+        with pytest.raises(WireError) as dissected:
+            parse_payloads(first, octets[:length], offset=28)
+        assert str(undissected.value) == str(dissected.value)
 
 
 def test_no_payload_needs_no_octets() -> None:
