@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
 from urllib.parse import urlsplit
 
@@ -288,10 +289,14 @@ def _trusted_path(
         raise PkiError("no-certificate", "the peer sent no certificate")
     if len(certificates) > _MAX_CERTIFICATES:
         raise PkiError("too-many-certificates", f"{len(certificates)}, at most {_MAX_CERTIFICATES}")
-    leaf, *others = [load_certificate(der) for der in certificates]
+    # Peers send the CAs of their chain with their own certificate: mostly our anchors, again.
+    ours = {der for trust in trusts for der in trust.anchors}
+    leaf, *others = [
+        (_load_anchor if der in ours else load_certificate)(der) for der in certificates
+    ]
     fault = PkiError("untrusted-issuer", f"no trustpoint knows {format_name(leaf.issuer)}")
     for trust in trusts:
-        anchors = [load_certificate(der) for der in trust.anchors]
+        anchors = [_load_anchor(der) for der in trust.anchors]
         try:
             path = _valid_path(leaf, others, anchors, at, legacy)
         except PkiError as error:
@@ -300,6 +305,12 @@ def _trusted_path(
             continue
         return path, trust
     raise fault
+
+
+@lru_cache(maxsize=64)
+def _load_anchor(der: bytes) -> Certificate:
+    """`load_certificate`, which depends on the octets alone. Never for what only a peer sent."""
+    return load_certificate(der)
 
 
 def _valid_path(

@@ -208,6 +208,14 @@ def test_the_trustpoint_that_knows_the_issuer_vouches() -> None:
     assert verdict(hub.check(trusts=(elsewhere, BY_DU))).trustpoint == "du"  # type: ignore[union-attr]
 
 
+def test_a_ca_that_was_an_anchor_once_vouches_for_nobody_afterwards() -> None:
+    hub = Hub(web={DU_URL: list_of(DU)})
+    chain = (SPOKE_CERTIFICATE, DU_CERTIFICATE)
+    assert reason(hub.check(*chain)) == "accepted"
+    stranger = certify(ROOT, ROOT, 1, key=209, issuer_key=209)
+    assert reason(hub.check(*chain, trusts=(Trust("other", (stranger,)),))) == "bad-signature"
+
+
 def test_an_impostor_makes_nobody_fetch_anything() -> None:
     hub = Hub(web={DU_URL: list_of(DU)})
     forged = certify(SPOKE, DU, 4, url="http://192.0.2.66/trap", issuer_key=205)
