@@ -39,9 +39,10 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
     """Enter the CA's fingerprint at the node, authenticate, enroll; what was done, in a line.
 
     With `grant:` the request is granted at the CA, and the node is told to ask again: by itself it
-    would in a minute, the shortest `enrollment retry period` there is.
+    would in a minute, the shortest `enrollment retry period` there is. Without, where the CA grants
+    nothing by itself, the request is left waiting for whoever deployed the lab.
 
-    Returns when the certificate is there, or (a subordinate CA) when the server issues.
+    Else returns when the certificate is there, or (a subordinate CA) when the server issues.
     Raises LabError where it does not come to that in time.
     """
     node, ca = topology.node(trust.node), topology.node(trust.ca)
@@ -58,14 +59,22 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
             _wait(client, "authenticated", trust.trustpoint, node)
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         granted = ""
-        if trust.grant is not None:
+        if trust.grant is not None or _grants_nothing(ca):
             _wait(client, "pending", trust.trustpoint, node)
+            if trust.grant is None:
+                return f"{node.name} waits until {ca.name} grants its request"
             granted = f", request {_grant(client, trust, ca)} granted there"
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         _wait(client, "enrolled", trust.trustpoint, node)
         if is_subordinate:
             _wait(client, "ca-enabled", trust.trustpoint, node)
     return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint}){granted}"
+
+
+def _grants_nothing(ca: NodeSpec) -> bool:
+    """Whether every request waits there for somebody."""
+    config = parse_config(ca.config, file=ca.config_file, mode=ca.mode)
+    return all(server.grant == "manual" for server in config.servers.values())
 
 
 def _grant(client: ControlClient, trust: Trust, ca: NodeSpec) -> int:
