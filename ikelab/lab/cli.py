@@ -267,12 +267,16 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _progress(text: str) -> None:
-    click.echo(text, err=True)
+    from ikelab.lab.report import printable
+
+    click.echo(printable(text), err=True)  # what a node shows may hold what its peers have sent
 
 
 def _tell(text: str) -> None:
     """An error, as IOS begins one."""
-    for line in text.splitlines():
+    from ikelab.lab.report import printable
+
+    for line in printable(text).splitlines():
         click.secho(line if line.startswith(" ") else f"% {line}", fg="red", err=True)
 
 

@@ -70,7 +70,8 @@ def _work(topology: Topology, progress: Progress) -> Iterator[Result]:
             yield Result(title_of(check), False, _NOT_TRIED)
             continue
         result = carry_out(topology, check)
-        progress(f"{'ok' if result.passed else 'FAILED'} {result.title}: {result.detail}")
+        seen = f": {result.detail}" if result.detail else ""
+        progress(f"{'ok' if result.passed else 'FAILED'} {result.title}{seen}")
         yield result
 
 
