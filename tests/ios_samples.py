@@ -15,7 +15,7 @@ def elements(nodes: tuple[Node, ...]) -> list[Element]:
 
 EXAMPLES = (
     *("192.0.2.1", "Tunnel1", "http://a.b", "ftp://a.b", "0" * 32, "0200", "cn=a", "ab"),
-    *("1", "0x1", "80", "200", "3000"),
+    *("1", "0x1", "10", "80", "200", "3000"),
 )
 
 

@@ -18,6 +18,7 @@ from ikelab.isakmp.policy import (
     IpsecProfile,
     IsakmpPolicy,
     IsakmpProfile,
+    Keepalive,
     Keyring,
     TransformSet,
 )
@@ -26,6 +27,9 @@ from ikelab.wire.numbers import IdType
 
 LabMode = Literal["legacy", "modern"]
 """`mode:` of a lab: "legacy" allows the algorithms of 2009, "modern" refuses them."""
+
+DPD_RETRY = 2
+"""Seconds between retries of `crypto isakmp keepalive` where none are given, as IOS has it."""
 
 DEFAULT_KEYRING = "default"
 """The keyring that `crypto isakmp key` fills."""
@@ -93,6 +97,7 @@ class RunningConfig:
     keyrings: Mapping[str, Keyring] = field(default_factory=dict)
     policies: Mapping[int, IsakmpPolicy] = field(default_factory=dict)
     identity: IdType = IdType.ID_IPV4_ADDR
+    keepalive: Keepalive | None = None
     profiles: Mapping[str, IsakmpProfile] = field(default_factory=dict)
     transform_sets: Mapping[str, TransformSet] = field(default_factory=dict)
     ipsec_profiles: Mapping[str, IpsecProfile] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import informational, retransmit, rows
+from ikelab.isakmp import informational, rows
 from ikelab.isakmp.context import Context, notify_name
 from ikelab.isakmp.events import (
     Action,
@@ -34,12 +34,12 @@ from ikelab.isakmp.events import (
 from ikelab.isakmp.message import check_header, open_clear, open_encrypted
 from ikelab.isakmp.policy import IpsecFlow, IsakmpConfig
 from ikelab.isakmp.sa import (
-    HALF_OPEN_SECONDS,
     NO_COOKIE,
     IpsecPair,
     IsakmpSa,
     QuickModeNode,
     SaTable,
+    rekey_margin,
 )
 from ikelab.isakmp.state import (
     Input,
@@ -48,6 +48,7 @@ from ikelab.isakmp.state import (
     QmState,
     State,
 )
+from ikelab.isakmp.upkeep import Upkeep
 from ikelab.isakmp.work import KeySource
 from ikelab.types import Endpoint, Now, Rng, TimeBase, Timer
 from ikelab.wire.isakmp import Header, parse_header
@@ -64,6 +65,12 @@ class IsakmpEngine:
         self._context = Context(config, rng, keys)
         self._handles = 0
         self._pending: dict[Endpoint, dict[str, IpsecFlow]] = {}
+        self._upkeep = Upkeep(
+            self._context,
+            self._request,
+            self._start_main_mode,
+            lambda remote: bool(self._pending.get(remote)),
+        )
 
     @property
     def config(self) -> IsakmpConfig:
@@ -88,7 +95,7 @@ class IsakmpEngine:
             case DatagramReceived():
                 return self._receive(event, now)
             case TimerFired():
-                return self._fire(now)
+                return self._upkeep.fire(now)
             case SaRequested(flow):
                 return self._request(flow, now)
             case SpiAllocated(handle, spi):
@@ -188,6 +195,7 @@ class IsakmpEngine:
         iv = oakley.phase2_iv(sa.policy.hash, sa.iv, header.message_id, sa.cipher.block)
         opened = open_encrypted(header, event.octets, sa.cipher, sa.encryption_key, iv)
         meanings = informational.read(opened, sa)
+        _heard_from(sa, self.config, now)
         actions: list[Action] = [
             self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
         ]
@@ -333,6 +341,9 @@ class IsakmpEngine:
             node.lifetime_seconds,
             node.lifetime_kilobytes,
             now.elapsed,
+            now.elapsed
+            + node.lifetime_seconds
+            - rekey_margin(node.lifetime_seconds, node.initiator),
         )
         given = (Major.FROM_IPSEC, Minor.IPSEC_INSTALL_DONE)
         return rows.run_quick_mode(self._context, sa, node, given, now)
@@ -388,6 +399,8 @@ class IsakmpEngine:
                     NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
                 )
                 return self._context.inform(sa, [answer], now)
+            case informational.Notified(NotifyType.R_U_THERE_ACK, _):
+                return []  # that it came is what counts
             case informational.Notified(notify_type, spi):
                 told = (("type", notify_name(notify_type)), ("spi", spi.hex()))
                 return [Trace(sa.remote, sa.conn_id, "notify", told)]
@@ -416,85 +429,9 @@ class IsakmpEngine:
                 actions.append(self._context.remove_pair(pair, "cleared by the user"))
         return actions
 
-    # --- time -------------------------------------------------------------------------------------
 
-    def _fire(self, now: Now) -> list[Action]:
-        actions: list[Action] = []
-        for pair in [p for p in self.table.pairs.values() if p.expires <= now.elapsed]:
-            actions += self._pair_expired(pair, now)
-        for node in list(self.table.nodes.values()):
-            actions += self._node_timer(node, now)
-        for sa in list(self.table.sas.values()):
-            actions += self._sa_timer(sa, now)
-        return actions
-
-    def _pair_expired(self, pair: IpsecPair, now: Now) -> list[Action]:
-        sa = self.table.established_with(pair.remote)
-        if sa is None:
-            return [self._context.remove_pair(pair, "lifetime ended")]
-        return self._context.delete_pairs(sa, [pair], now)
-
-    def _node_timer(self, node: QuickModeNode, now: Now) -> list[Action]:
-        if node.purge_at is not None and node.purge_at <= now.elapsed:
-            del self.table.nodes[node.handle]
-            return []
-        waiting = node.retransmission
-        if waiting is None or waiting.deadline > now.elapsed:
-            return []
-        if not waiting.is_spent:
-            node.retransmission = waiting.again(now.elapsed)
-            return [_resend(waiting)]
-        del self.table.nodes[node.handle]
-        sa = self.table.sas[node.sa_handle]
-        error = ProtocolError(
-            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
-        )
-        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
-        if node.initiator and node.flow is not None:
-            # The peer may have lost the ISAKMP SA: start afresh with a new main mode.
-            flow = node.flow
-            actions += self._context.drop_sa(sa, "Death by retransmission P2")
-            actions += self._request(flow, now)
-        elif node.inbound_spi in self.table.pairs:
-            pair = self.table.pairs[node.inbound_spi]
-            actions += self._context.delete_pairs(sa, [pair], now)
-        return actions
-
-    def _sa_timer(self, sa: IsakmpSa, now: Now) -> list[Action]:
-        if sa.expires is not None and sa.expires <= now.elapsed:
-            told = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
-            return [*told, *self._context.drop_sa(sa, "lifetime ended")]
-        waiting = sa.retransmission
-        if waiting is not None and waiting.deadline <= now.elapsed:
-            if not waiting.is_spent:
-                sa.retransmission = waiting.again(now.elapsed)
-                return [_resend(waiting)]
-            return self._phase1_died(sa, waiting, now)
-        half_open = not sa.initiator and not sa.is_complete
-        if half_open and sa.created + HALF_OPEN_SECONDS <= now.elapsed:
-            error = ProtocolError("half-open-timeout", f"no progress in {HALF_OPEN_SECONDS:.0f} s")
-            return [
-                self._context.refused(sa.remote, sa.conn_id, sa.shown, error),
-                *self._context.drop_sa(sa, "half-open timeout"),
-            ]
-        return []
-
-    def _phase1_died(
-        self, sa: IsakmpSa, waiting: retransmit.Retransmission, now: Now
-    ) -> list[Action]:
-        error = ProtocolError(
-            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
-        )
-        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
-        actions += self._context.drop_sa(sa, "Death by retransmission P1")
-        if sa.initiator and self._pending.get(sa.remote):
-            actions += self._start_main_mode(sa.local, sa.remote, now)
-        return actions
-
-    # --- telling ----------------------------------------------------------------------------------
-
-
-def _resend(waiting: retransmit.Retransmission) -> SendDatagram:
-    message = waiting.message
-    note = f"{message.comment} (attempt {waiting.attempt + 1} of {retransmit.ATTEMPTS})"
-    return replace(message, comment=note)
+def _heard_from(sa: IsakmpSa, config: IsakmpConfig, now: Now) -> None:
+    """An authentic message: the peer lives (RFC 3706 section 5.5)."""
+    sa.probes = 0
+    if config.keepalive is not None:
+        sa.probe_at = now.elapsed + config.keepalive.interval

@@ -19,6 +19,7 @@ from ikelab.errors import ProtocolError
 from ikelab.isakmp import identity, proposal, state
 from ikelab.isakmp.events import CheckPeerCert, KeyMaterial
 from ikelab.isakmp.policy import IsakmpPolicy
+from ikelab.isakmp.sa import rekey_margin
 from ikelab.isakmp.work import Work
 from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
@@ -445,4 +446,8 @@ def phase1_complete(work: Work) -> bool:
     sa.errors = 0
     sa.established = work.now.elapsed
     sa.expires = work.now.elapsed + sa.lifetime
+    if sa.initiator:
+        sa.rekey_at = sa.expires - rekey_margin(sa.lifetime, sa.initiator)
+    if work.config.keepalive is not None:
+        sa.probe_at = work.now.elapsed + work.config.keepalive.interval
     return True

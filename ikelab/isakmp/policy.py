@@ -159,6 +159,14 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepalive:
+    """`crypto isakmp keepalive INTERVAL RETRY periodic`. Seconds."""
+
+    interval: int
+    retry: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class IsakmpConfig:
     """Everything the IKE engine needs to know of the user's configuration.
 
@@ -175,6 +183,7 @@ class IsakmpConfig:
     identity: IdType = IdType.ID_IPV4_ADDR
     credentials: tuple[Credential, ...] = ()
     trusted_authorities: tuple[tuple[str, bytes], ...] = ()
+    keepalive: Keepalive | None = None
 
     @property
     def name(self) -> str:

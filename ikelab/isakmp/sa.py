@@ -20,6 +20,7 @@ from ikelab.types import Endpoint
 from ikelab.wire.payloads import Proposal
 
 NO_COOKIE = bytes(8)
+REKEY_SECONDS = 30.0  # before the end, as IOS renegotiates IPsec SAs
 HALF_OPEN_SECONDS = 60.0  # without progress: five attempts of the initiator at ten seconds
 
 
@@ -30,7 +31,8 @@ class IsakmpSa:
     conn_id: 0 until keys exist, as IOS prints. sai_b, id_b: bodies as sent or received: the hashes
     run over these octets, never over rebuilt ones. iv: of the next phase 1 message; after phase 1
     its last cipher block, from which every other exchange derives its own. established, expires:
-    seconds of `Now.elapsed`. answered: digest of a datagram that was taken -> the stored reply to
+    seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode,
+    when an R-U-THERE is due. answered: digest of a datagram that was taken -> the stored reply to
     it, newest last.
     """
 
@@ -71,6 +73,10 @@ class IsakmpSa:
     lifetime: int = 0
     established: float | None = None
     expires: float | None = None
+    rekey_at: float | None = None
+    probe_at: float | None = None
+    probes: int = 0
+    dpd_sequence: int = 0
     errors: int = 0
     retransmission: Retransmission | None = None
     answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
@@ -137,11 +143,22 @@ class IpsecPair:
     lifetime_seconds: int
     lifetime_kilobytes: int
     established: float
+    rekey_at: float | None = None
 
     @property
     def expires(self) -> float:
         """Seconds of `Now.elapsed`."""
         return self.established + self.lifetime_seconds
+
+
+def rekey_margin(lifetime: int, initiator: bool) -> float:
+    """Seconds before its end that an SA is renewed.
+
+    A quarter of a short life. The side that did not initiate waits half as long again: it steps in
+    only where the initiator has failed.
+    """
+    margin = min(REKEY_SECONDS, lifetime / 4)
+    return margin if initiator else margin / 2
 
 
 @dataclass(slots=True)
@@ -197,12 +214,23 @@ class SaTable:
         """The installed pairs with a peer."""
         return (pair for pair in list(self.pairs.values()) if pair.remote == remote)
 
+    def is_superseded(self, pair: IpsecPair) -> bool:
+        """Whether a newer pair carries the same flow."""
+        return any(
+            other.flow.name == pair.flow.name and other.established > pair.established
+            for other in self.pairs.values()
+        )
+
     def deadlines(self) -> list[tuple[float, str]]:
         """Every moment something is due, in seconds of `Now.elapsed`, and what it is."""
         found: list[tuple[float, str]] = []
         for sa in self.sas.values():
             if sa.retransmission is not None:
                 found.append((sa.retransmission.deadline, f"resend to {sa.remote}"))
+            if sa.rekey_at is not None:
+                found.append((sa.rekey_at, f"rekey ISAKMP SA with {sa.remote}"))
+            if sa.probe_at is not None:
+                found.append((sa.probe_at, f"dead peer detection of {sa.remote}"))
             if sa.expires is not None:
                 found.append((sa.expires, f"ISAKMP SA with {sa.remote} ends"))
             elif not sa.initiator:
@@ -212,5 +240,8 @@ class SaTable:
                 found.append((node.retransmission.deadline, "resend quick mode"))
             if node.purge_at is not None:
                 found.append((node.purge_at, "purge node"))
-        found += [(pair.expires, "IPsec SA ends") for pair in self.pairs.values()]
+        for pair in self.pairs.values():
+            found.append((pair.expires, "IPsec SA ends"))
+            if pair.rekey_at is not None:
+                found.append((pair.rekey_at, "rekey IPsec SA"))
         return found

@@ -59,6 +59,7 @@ def to_isakmp_config(
         profiles=tuple(config.profiles.values()),
         keyrings=tuple(config.keyrings.values()),
         identity=config.identity,
+        keepalive=config.keepalive,
         credentials=tuple(credentials),
         trusted_authorities=tuple(authorities),
     )

@@ -323,6 +323,15 @@ class Pair:
             self.give(side, TimerFired())
         self.elapsed = until
 
+    def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass on a wire that loses nothing."""
+        end = self.elapsed + seconds
+        while self.elapsed < end and not until():
+            timers = [side.engine.next_timer() for side in (self.i, self.r)]
+            deadlines = [timer.deadline for timer in timers if timer is not None]
+            self.advance(min([end, *deadlines]) - self.elapsed)
+            self.run()
+
     def establish(self) -> None:
         """Main mode and quick mode, undisturbed."""
         self.request()

@@ -4,7 +4,6 @@ import pytest
 
 from ikelab.isakmp.events import (
     AllocateSpi,
-    DeleteIpsecSa,
     InstallIpsecSa,
     IpsecInstallFailed,
     PlainMessage,
@@ -118,15 +117,6 @@ def test_the_shorter_lifetime_counts():
     )
     pair.establish()
     assert pair.r.of(InstallIpsecSa)[0].lifetime_seconds == 600
-
-
-def test_pair_leaves_the_data_plane_when_its_lifetime_ends():
-    pair = Pair()
-    pair.establish()
-    pair.advance(3600.0)
-    pair.run()
-    assert len(pair.i.of(DeleteIpsecSa)) == len(pair.r.of(DeleteIpsecSa)) == 1
-    assert pair.i.states == ["IKE_P1_COMPLETE"]
 
 
 def test_a_second_request_while_one_runs_starts_nothing():

@@ -1,0 +1,190 @@
+"""What time asks for: resending, giving up, renewing before the end, asking whether the peer lives.
+
+Rekeying (RFC 2409 section 5.5): the side that initiated a pair asks for the next one shortly before
+its end, the other side half as early in case the first has failed. The old pair stays until its own
+end, so no packet is lost. Dead peer detection is RFC 3706, periodic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ikelab.errors import ProtocolError
+from ikelab.isakmp import informational, retransmit
+from ikelab.isakmp.context import Context
+from ikelab.isakmp.events import Action, SendDatagram, Trace
+from ikelab.isakmp.policy import IpsecFlow
+from ikelab.isakmp.sa import HALF_OPEN_SECONDS, IpsecPair, IsakmpSa, QuickModeNode
+from ikelab.types import Endpoint, Now
+from ikelab.wire import vendor_id
+from ikelab.wire.numbers import NotifyType, ProtocolId
+
+DPD_TRIES = 5  # R-U-THERE without an answer, then the peer is dead (IOS)
+
+RequestSa = Callable[[IpsecFlow, Now], list[Action]]
+StartMainMode = Callable[[Endpoint, Endpoint, Now], list[Action]]
+
+
+class Upkeep:
+    """The timers of all SAs. request, start: the engine's ways to ask for a new pair or SA.
+
+    is_wanted: whether flows wait for a peer, so that a main mode that died is tried again.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        request: RequestSa,
+        start: StartMainMode,
+        is_wanted: Callable[[Endpoint], bool],
+    ) -> None:
+        self._context = context
+        self._table = context.table
+        self._request = request
+        self._start = start
+        self._is_wanted = is_wanted
+
+    def fire(self, now: Now) -> list[Action]:
+        """Everything that is due."""
+        actions: list[Action] = []
+        for pair in list(self._table.pairs.values()):
+            actions += self._pair_timer(pair, now)
+        for node in list(self._table.nodes.values()):
+            actions += self._node_timer(node, now)
+        for sa in list(self._table.sas.values()):
+            actions += self._sa_timer(sa, now)
+        return actions
+
+    # --- phase 2 ------------------------------------------------------------------------------
+
+    def _pair_timer(self, pair: IpsecPair, now: Now) -> list[Action]:
+        if pair.expires <= now.elapsed:
+            return self._pair_expired(pair, now)
+        if pair.rekey_at is None or pair.rekey_at > now.elapsed:
+            return []
+        self._table.pairs[pair.inbound_spi] = replace(pair, rekey_at=None)
+        if self._table.is_superseded(pair):
+            return []
+        told = Trace(pair.remote, 0, "rekeying-ipsec", (("flow", pair.flow.name),))
+        return [told, *self._request(pair.flow, now)]
+
+    def _pair_expired(self, pair: IpsecPair, now: Now) -> list[Action]:
+        sa = self._table.established_with(pair.remote)
+        if sa is None:
+            return [self._context.remove_pair(pair, "lifetime ended")]
+        return self._context.delete_pairs(sa, [pair], now)
+
+    def _node_timer(self, node: QuickModeNode, now: Now) -> list[Action]:
+        if node.purge_at is not None and node.purge_at <= now.elapsed:
+            del self._table.nodes[node.handle]
+            return []
+        waiting = node.retransmission
+        if waiting is None or waiting.deadline > now.elapsed:
+            return []
+        if not waiting.is_spent:
+            node.retransmission = waiting.again(now.elapsed)
+            return [_resend(waiting)]
+        return self._phase2_died(node, waiting, now)
+
+    def _phase2_died(
+        self, node: QuickModeNode, waiting: retransmit.Retransmission, now: Now
+    ) -> list[Action]:
+        del self._table.nodes[node.handle]
+        sa = self._table.sas[node.sa_handle]
+        actions = self._no_answer(sa, waiting)
+        if node.initiator and node.flow is not None:
+            # The peer may have lost the ISAKMP SA: start afresh with a new main mode.
+            actions += self._context.drop_sa(sa, "Death by retransmission P2")
+            actions += self._request(node.flow, now)
+        elif node.inbound_spi in self._table.pairs:
+            pair = self._table.pairs[node.inbound_spi]
+            actions += self._context.delete_pairs(sa, [pair], now)
+        return actions
+
+    # --- phase 1 ------------------------------------------------------------------------------
+
+    def _sa_timer(self, sa: IsakmpSa, now: Now) -> list[Action]:
+        if sa.expires is not None and sa.expires <= now.elapsed:
+            told = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
+            return [*told, *self._context.drop_sa(sa, "lifetime ended")]
+        if sa.is_complete:
+            return [*self._rekey(sa, now), *self._probe(sa, now)]
+        waiting = sa.retransmission
+        if waiting is not None and waiting.deadline <= now.elapsed:
+            if not waiting.is_spent:
+                sa.retransmission = waiting.again(now.elapsed)
+                return [_resend(waiting)]
+            return self._phase1_died(sa, waiting, now)
+        if not sa.initiator and sa.created + HALF_OPEN_SECONDS <= now.elapsed:
+            error = ProtocolError("half-open-timeout", f"no progress in {HALF_OPEN_SECONDS:.0f} s")
+            return [
+                self._context.refused(sa.remote, sa.conn_id, sa.shown, error),
+                *self._context.drop_sa(sa, "half-open timeout"),
+            ]
+        return []
+
+    def _phase1_died(
+        self, sa: IsakmpSa, waiting: retransmit.Retransmission, now: Now
+    ) -> list[Action]:
+        actions = self._no_answer(sa, waiting)
+        actions += self._context.drop_sa(sa, "Death by retransmission P1")
+        if sa.initiator and self._is_wanted(sa.remote):
+            actions += self._start(sa.local, sa.remote, now)
+        return actions
+
+    def _rekey(self, sa: IsakmpSa, now: Now) -> list[Action]:
+        """A new main mode before the old SA ends, where there is something to protect with it."""
+        if sa.rekey_at is None or sa.rekey_at > now.elapsed:
+            return []
+        sa.rekey_at = None
+        is_newest = self._table.established_with(sa.remote) is sa
+        if not is_newest or not any(self._table.pairs_with(sa.remote)):
+            return []
+        told = Trace(sa.remote, sa.conn_id, "rekeying-isakmp", ())
+        return [told, *self._start(sa.local, sa.remote, now)]
+
+    # --- dead peer detection --------------------------------------------------------------------
+
+    def _probe(self, sa: IsakmpSa, now: Now) -> list[Action]:
+        """R-U-THERE when the peer has been silent for the interval, then each retry."""
+        if sa.probe_at is None or sa.probe_at > now.elapsed:
+            return []
+        keepalive = self._context.config.keepalive
+        if keepalive is None or vendor_id.DPD not in sa.peer_vendor_ids:
+            sa.probe_at = None
+            return []
+        if sa.probes >= DPD_TRIES:
+            return self._peer_is_dead(sa)
+        if sa.dpd_sequence == 0:  # RFC 3706 section 6.3: a random start below 2^31
+            drawn = self._context.rng.draw("dpd_sequence", 4)
+            sa.dpd_sequence = int.from_bytes(drawn, "big") & 0x3FFFFFFF
+        sa.dpd_sequence += 1
+        sa.probes += 1
+        sa.probe_at = now.elapsed + keepalive.retry
+        payload = informational.notify(
+            NotifyType.R_U_THERE,
+            ProtocolId.ISAKMP,
+            sa.cky_i + sa.cky_r,
+            sa.dpd_sequence.to_bytes(4, "big"),
+        )
+        return self._context.inform(sa, [payload], now)
+
+    def _peer_is_dead(self, sa: IsakmpSa) -> list[Action]:
+        error = ProtocolError("peer-dead", f"{DPD_TRIES} R-U-THERE without an answer (RFC 3706)")
+        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, "INFO", error)]
+        for pair in self._table.pairs_with(sa.remote):
+            actions.append(self._context.remove_pair(pair, "peer dead"))
+        return actions + self._context.drop_sa(sa, "DPD failure")
+
+    def _no_answer(self, sa: IsakmpSa, waiting: retransmit.Retransmission) -> list[Action]:
+        error = ProtocolError(
+            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
+        )
+        return [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
+
+
+def _resend(waiting: retransmit.Retransmission) -> SendDatagram:
+    message = waiting.message
+    note = f"{message.comment} (attempt {waiting.attempt + 1} of {retransmit.ATTEMPTS})"
+    return replace(message, comment=note)

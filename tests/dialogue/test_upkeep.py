@@ -1,0 +1,96 @@
+"""Long life: rekeying before the end, one pair at a time, dead peers, silence where all is well."""
+
+from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, PlainMessage, Refused, SaRequested
+from ikelab.isakmp.policy import Keepalive
+from tests.dialogue.playbook import I_END, R_END, Pair, config, deleted, esp_keys
+
+
+def established(**changes):
+    pair = Pair(config("spoke1", I_END, R_END, **changes), config("hub", R_END, I_END, **changes))
+    pair.establish()
+    return pair
+
+
+def sent(side, message):
+    return [m for m in side.of(PlainMessage) if m.sent and f"sends {message}" in m.comment]
+
+
+def test_the_next_pair_is_there_thirty_seconds_before_the_old_one_ends():
+    pair = established()
+    pair.live(3569.0)
+    assert len(pair.i.engine.table.pairs) == 1
+    pair.live(2.0)
+    assert len(pair.i.engine.table.pairs) == len(pair.r.engine.table.pairs) == 2
+    assert esp_keys(pair.i) == esp_keys(pair.r) and len(set(esp_keys(pair.i))) == 4
+
+
+def test_the_old_pair_goes_at_its_end_and_not_before():
+    pair = established()
+    first = pair.i.of(InstallIpsecSa)[0].inbound.spi
+    pair.live(3599.0)
+    assert not pair.i.of(DeleteIpsecSa) and first in pair.i.engine.table.pairs
+    pair.live(2.0)
+    assert [d.inbound_spi for d in pair.i.of(DeleteIpsecSa)] == [first]
+    assert len(pair.i.engine.table.pairs) == len(pair.r.engine.table.pairs) == 1
+
+
+def test_a_day_of_rekeying_never_leaves_the_flow_without_a_pair():
+    pair = established()
+    gaps = []
+    for _ in range(24 * 6):
+        pair.live(600.0)
+        gaps += [side.name for side in (pair.i, pair.r) if not side.engine.table.pairs]
+    assert gaps == []
+    assert 23 <= len(pair.i.of(InstallIpsecSa)) <= 26, "one pair an hour, not two"
+    # Both delete the old ISAKMP SA at the same moment: the second DELETE meets no SA any more.
+    assert set(pair.i.refusals) | set(pair.r.refusals) <= {"unknown-cookies"}
+
+
+def test_the_isakmp_sa_is_renewed_before_its_end_and_the_old_one_deleted():
+    pair = established()
+    old = pair.i.engine.table.established_with(R_END).conn_id
+    pair.live(86400.0 + 5)
+    assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
+    assert pair.i.engine.table.established_with(R_END).conn_id != old
+
+
+def test_the_responder_renews_when_the_initiator_does_not():
+    pair = established()
+    only = next(iter(pair.i.engine.table.pairs.values()))
+    pair.i.engine.table.pairs.clear()  # the initiator forgot
+    pair.live(3590.0)
+    assert len(pair.r.of(InstallIpsecSa)) == 2
+    assert len(sent(pair.r, "QM1")) == 1 and only.rekey_at is not None
+
+
+def test_dead_peer_detection_asks_when_the_peer_is_silent_and_is_answered():
+    pair = established(keepalive=Keepalive(10, 3))
+    pair.live(35.0)
+    asked, answered = sent(pair.i, "INFO"), sent(pair.r, "INFO")
+    assert len(asked) >= 3 and len(answered) >= 3
+    assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
+
+
+def test_a_dead_peer_is_forgotten_after_five_questions():
+    pair = established(keepalive=Keepalive(10, 3))
+    pair.advance(10.0 + 5 * 3.0 - 0.1)
+    assert pair.i.states == ["IKE_P1_COMPLETE"] and len(sent(pair.i, "INFO")) == 5
+    pair.advance(0.2)
+    assert pair.i.states == [] and not pair.i.engine.table.pairs
+    assert pair.i.of(Refused)[-1].reason == "peer-dead" and deleted(pair.i) == ["peer dead"]
+
+
+def test_after_a_dead_peer_the_next_packet_starts_main_mode_again():
+    pair = established(keepalive=Keepalive(10, 3))
+    pair.advance(30.0)
+    pair.i.outbox.clear()
+    pair.r.outbox.clear()
+    pair.give(pair.i, SaRequested(pair.i.engine.config.flows[0]))
+    pair.run()
+    assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
+
+
+def test_without_keepalive_nobody_asks():
+    pair = established()
+    pair.live(600.0)
+    assert sent(pair.i, "INFO") == sent(pair.r, "INFO") == []
