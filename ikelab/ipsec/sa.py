@@ -17,6 +17,8 @@ from ikelab.wire.numbers import EncapsulationMode, IpProtocol
 
 LOWEST_SPI = 256  # RFC 4303 section 2.1 reserves 1 to 255
 
+RENEWAL_SHARE = 0.9  # of the volume: what is left lasts while the next pair is negotiated
+_RENEWAL_SEQUENCE = LAST_SEQUENCE - (1 << 24)
 _IP_IN_IP = 4
 
 
@@ -42,6 +44,13 @@ class SaPair:
         self._tunnel_mode = request.transform.mode is EncapsulationMode.TUNNEL
         # RFC 4301 section 4.4.2.1 counts octets of the protected payload; 0 means no such limit.
         self._limit = request.lifetime_kilobytes * 1024 or float("inf")
+        self._renewal = self._limit * RENEWAL_SHARE
+        self.renewal_asked = False
+
+    def wants_renewal(self) -> bool:
+        """Whether its volume or sequence numbers come to an end soon, either direction."""
+        used = max(self.outbound.octets, self.inbound.octets)
+        return used >= self._renewal or self.outbound.sequence >= _RENEWAL_SEQUENCE
 
     def can_send(self) -> bool:
         """Ready, and neither volume nor sequence numbers are used up."""

@@ -287,3 +287,16 @@ def test_at_ip_mtu_1400_only_aes_with_long_icvs_in_tunnel_mode_exceeds_1500_octe
         (EspTransform.ESP_AES, AuthAlgorithm.HMAC_SHA2_384, EncapsulationMode.TUNNEL),
         (EspTransform.ESP_AES, AuthAlgorithm.HMAC_SHA2_512, EncapsulationMode.TUNNEL),
     }
+
+
+def test_renewal_is_wanted_before_the_volume_is_used_up() -> None:
+    pair = SaPair(request(kilobytes=10), KEY, bytes(8))
+    packet = bytes((0x45,)) + bytes(999)
+    wanted_at = None
+    for count in range(1, 11):
+        if not pair.can_send():
+            break
+        pair.protect(packet)
+        if wanted_at is None and pair.wants_renewal():
+            wanted_at = count
+    assert wanted_at == 10 and pair.can_send()

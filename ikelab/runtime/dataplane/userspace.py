@@ -247,6 +247,9 @@ class UserspaceDataPlane:
             self._drop(tunnel.drops, "send-failed", f"{tunnel.config.remote}: {problem}")
         else:
             tunnel.sent += 1
+        if not pair.renewal_asked and pair.wants_renewal():
+            pair.renewal_asked = True
+            self._on_acquire(tunnel.config.name)
 
     def _keep(self, tunnel: _Tunnel, packet: bytes) -> None:
         """Queue a packet that has no SA, and ask for one."""
