@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from ikelab.ios.config import LabMode
 from ikelab.lab.steps import read_fingerprint
@@ -127,6 +127,17 @@ class Authorities:
                 raise AssertionError(f"{text!r} is not in the log:\n{told}")
             time.sleep(0.02)
         return told
+
+    def write_ca_certificates(self, folder: Path) -> None:
+        """root.pem and subca.pem, from GetCACert."""
+        with (
+            inside(self.client),
+            urllib.request.urlopen(f"{URL}?operation=GetCACert", timeout=5) as answer,
+        ):
+            found = pkcs7.load_der_pkcs7_certificates(answer.read())
+        for ca in found:
+            file = folder / ("root.pem" if ca.subject == ca.issuer else "subca.pem")
+            file.write_bytes(ca.public_bytes(Encoding.PEM))
 
     def verify(self, openssl: str, certificate: Path) -> str:
         """What `openssl verify` says, each certificate but the root looked up in its issuer's CRL.
