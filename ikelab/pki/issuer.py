@@ -12,21 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509 as library_x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    KeySerializationEncryption,
-    PrivateFormat,
-    pkcs12,
-)
 
 from ikelab.errors import PkiError
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import RequestGranted
 from ikelab.pki.config import CertServerConfig
 from ikelab.pki.crl import build_crl
+from ikelab.pki.pkcs12 import Identity, dump_pkcs12
 from ikelab.pki.scep import FailInfo
 from ikelab.pki.store import (
     Authority,
@@ -290,22 +283,6 @@ def archive_file(config: CertServerConfig, authority: Authority, legacy: bool) -
     """
     if config.archive_password is None:
         return []
-    encryption: KeySerializationEncryption
-    password = config.archive_password.encode()
-    if legacy:  # what IOS of 2009 can read back
-        encryption = (
-            PrivateFormat.PKCS12.encryption_builder()
-            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-            .hmac_hash(SHA1())
-            .build(password)
-        )
-    else:
-        encryption = BestAvailableEncryption(password)
-    octets = pkcs12.serialize_key_and_certificates(
-        config.name.encode(),
-        authority.key,
-        library_x509.load_der_x509_certificate(authority.certificate),
-        [library_x509.load_der_x509_certificate(upper) for upper in authority.chain],
-        encryption,
-    )
+    identity = Identity(authority.key, authority.certificate, authority.chain)
+    octets = dump_pkcs12(identity, config.name, config.archive_password, legacy=legacy)
     return [(f"{config.name}_{authority.generation + 1:05d}.p12", octets)]
