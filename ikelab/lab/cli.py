@@ -29,6 +29,8 @@ OK, CHECK_FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 _EXEC_SECONDS = 300.0  # a ping of many packets
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -86,13 +88,15 @@ def deploy(context: click.Context, lab: str | None, dry_run: bool) -> None:
     from ikelab.lab import lifecycle
     from ikelab.lab.steps import establish_trust
 
-    lifecycle.deploy(topology, _progress)
-    try:
-        with lifecycle.removed_if(KeyboardInterrupt, SystemExit, lab=topology.name):
+    with lifecycle.deployed(topology, _progress):
+        failure: LabError | ConfigError | None = None
+        try:
             for trust in topology.trust:
                 _progress(establish_trust(topology, trust))
-    except LabError as error:
-        _tell(f"{error}\nThe lab stays deployed, to be looked at.")
+        except (LabError, ConfigError) as error:
+            failure = error
+    if failure is not None:
+        _tell(f"{failure}\nThe lab stays deployed, to be looked at.")
         context.exit(CHECK_FAILED)
     _progress(f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it")
 
@@ -233,7 +237,7 @@ def list_labs(form: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command line."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _leave)
     sys.exit(_main(arguments))
 
@@ -262,7 +266,15 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM and SIGHUP end us through every `finally`."""
+    """The first of these signals ends us through every `finally`; the next ones do not break that.
+
+    What is to be removed is removed in seconds, and SIGKILL is always left: then the supervisor
+    does it.
+    """
+    for one in _ENDING:
+        signal.signal(one, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + number)
 
 
@@ -286,8 +298,9 @@ def _deployed(lab: str | None, *, must_run: bool = True) -> str:
     if lab is None:
         if len(names) == 1:
             return names[0]
-        hint = f"deployed: {', '.join(names)}" if names else "`ikelab deploy LAB` makes one"
-        raise LabError("which lab?" if names else "no lab is deployed", hint=hint)
+        if names:
+            raise ConfigError("which lab?", hint=f"deployed: {', '.join(names)}")
+        raise LabError("no lab is deployed", hint="`ikelab deploy LAB` makes one")
     if lab not in names and "/" in lab.rstrip("/") + "/":
         lab = _name_at(lab)
     if must_run and lab not in names:

@@ -294,7 +294,7 @@ def test_deployed_lab_must_be_named_when_there_are_several(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli.state, "labs", lambda: ("one", "two"))
-    with pytest.raises(LabError, match="which lab"):
+    with pytest.raises(ConfigError, match="which lab"):
         cli._deployed(None)
     assert cli._deployed("two") == "two"
     with pytest.raises(LabError, match="three is not deployed"):
