@@ -1,8 +1,7 @@
 """Digests, RSA signatures and RSA keys of X.509 and CMS, and which of them are weak.
 
 The one rule of weakness, for certificates, CRLs, requests and CMS alike: outside `mode: legacy`
-MD5 and SHA-1 signatures, RSA moduli under 1024 bits and single DES are refused. Triple DES stays:
-it is a keyword of SCEP (RFC 8894 section 3.5.2) and clients of today still send it.
+MD5 and SHA-1 signatures, RSA moduli under 1024 bits, DES and 3DES are refused.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _MOST_BITS = 16384
 _MOST_EXPONENT = 1 << 64
 
 _WEAK_DIGESTS = frozenset({"md5", "sha1"})
-_WEAK_CIPHERS = frozenset({"des"})
+_WEAK_CIPHERS = frozenset({"des", "des3"})
 
 
 def hash_octets(digest: str, octets: bytes) -> bytes:

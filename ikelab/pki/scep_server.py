@@ -47,8 +47,8 @@ _MAX_PARAMETERS = 8
 
 _CRL_TYPE = "application/pkix-crl"
 _DIGESTS = ("SHA-256", "SHA-384", "SHA-512")
-_MODERN = ("AES", "DES3", "POSTPKIOperation", "Renewal", "SCEPStandard", *_DIGESTS)
-_LEGACY = (*_MODERN[:-3], "SHA-1", *_DIGESTS)
+_MODERN = ("AES", "POSTPKIOperation", "Renewal", "SCEPStandard", *_DIGESTS)
+_LEGACY = (*_MODERN[:-3], "DES3", "SHA-1", *_DIGESTS)
 
 
 def capabilities(legacy: bool) -> tuple[str, ...]:

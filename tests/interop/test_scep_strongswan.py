@@ -119,12 +119,11 @@ def test_scepca_reads_both_certificates_and_finds_the_path(
 
 
 @pytest.mark.parametrize("digest", ["sha224", "sha256", "sha384", "sha512"])
-@pytest.mark.parametrize("cipher", CIPHERS)
 def test_it_enrolls_with_everything_modern_mode_allows(
-    modern: Authorities, start: Start, cipher: str, digest: str
+    modern: Authorities, start: Start, digest: str
 ) -> None:
     client = start(modern)
-    done = client.enroll("k", "--cipher", cipher, "--digest", digest)
+    done = client.enroll("k", "--cipher", "aes", "--digest", digest)
     assert done.returncode == 0, done.stderr
     assert "Issued certificate is trusted" in done.stderr
     assert names(client.certificate("k")) == [NAME]
@@ -133,7 +132,7 @@ def test_it_enrolls_with_everything_modern_mode_allows(
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("cipher", CIPHERS)
-def test_it_enrolls_with_sha1_in_legacy_mode(
+def test_it_enrolls_with_sha1_and_3des_in_legacy_mode(
     legacy: Authorities, start: Start, cipher: str, digest: str
 ) -> None:
     client = start(legacy)
@@ -142,16 +141,20 @@ def test_it_enrolls_with_sha1_in_legacy_mode(
     assert client.verify("k").endswith("k.pem: OK")
 
 
-@pytest.mark.parametrize("cipher", CIPHERS)
-def test_sha1_is_refused_in_words_in_modern_mode(
-    modern: Authorities, start: Start, cipher: str
-) -> None:
+def test_sha1_is_refused_in_words_in_modern_mode(modern: Authorities, start: Start) -> None:
     client, mark = start(modern), len(modern.subca.log)
-    done = client.enroll("k", "--cipher", cipher, "--digest", "sha1")
+    done = client.enroll("k", "--cipher", "aes", "--digest", "sha1")
     assert done.returncode != 0 and done.stdout == ""
     assert "badAlg" in done.stderr
     told = modern.wait_for_log("refused", mark)
     assert "weak-algorithm: the message is signed with sha1; only mode: legacy takes it" in told
+
+
+def test_3des_is_refused_in_words_in_modern_mode(modern: Authorities, start: Start) -> None:
+    client, mark = start(modern), len(modern.subca.log)
+    done = client.enroll("k", "--cipher", "des3", "--digest", "sha256")
+    assert done.returncode != 0 and done.stdout == ""
+    assert "weak-algorithm" in modern.wait_for_log("refused", mark)
 
 
 @pytest.mark.parametrize("as_pkcs_req", [False, True])
