@@ -102,7 +102,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> PkiFiles:
 
 
 @pytest.fixture
-def segment(xfrm: XfrmBackend) -> Iterator[Segment]:
+def segment() -> Iterator[Segment]:
     """An empty LAN segment with the addresses 192.0.2.0/24."""
     with Segment() as made:
         yield made

@@ -1,0 +1,64 @@
+"""ike-scan, as an auditor would point it at the hub: transform, vendor IDs, refusals."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.interop.our_router import start_our_router
+from tests.interop.suites import OURS, THEIRS
+from tests.interop.test_strongswan_main_mode import MODERN, rsa_config
+
+pytestmark = [pytest.mark.interop, pytest.mark.needs_root]
+NAT_T_RFC3947 = "4a131c81070358455c5728f20e95452f"
+# --trans=(attribute=value,...): AES-CBC, 256 bits, SHA2-256, RSA signatures, group 14
+WANTED = "(1=7,14=256,2=4,3=3,4=14)"
+
+
+@pytest.fixture
+def scan(segment, pki, short_directory, need):
+    """Run ike-scan from another host against our router."""
+    program = need("ike-scan")
+    namespace = segment.add_host("router", OURS)
+    router = start_our_router(
+        namespace, short_directory, rsa_config(MODERN), pki=pki, leaf=pki.issue("spoke1")
+    )
+    scanner = segment.add_host("scanner", THEIRS)
+
+    def run(*options):
+        command = ["ip", "netns", "exec", scanner, program, "--retry=1", "--multiline", *options]
+        done = subprocess.run([*command, OURS], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    with router:
+        yield run, router
+
+
+def test_the_right_transform_is_answered_exactly(scan):
+    run, _ = scan
+    said = run(f"--trans={WANTED}")
+    assert "Main Mode Handshake returned" in said
+    for word in ("Enc=AES", "KeyLength=256", "Hash=SHA2-256", "Auth=RSA_Sig", "modp2048"):
+        assert word in said
+
+
+def test_a_vendor_id_is_answered_only_to_who_sent_it(scan):
+    run, _ = scan
+    assert NAT_T_RFC3947 in run(f"--trans={WANTED}", f"--vendor={NAT_T_RFC3947}")
+    assert "VID=" not in run(f"--trans={WANTED}")
+
+
+@pytest.mark.parametrize("transform", ["(1=5,2=1,3=1,4=2)", "(1=7,14=256,2=4,3=1,4=14)"])
+def test_anything_else_is_answered_by_a_notify_and_kept_nothing_of(scan, transform):
+    run, router = scan
+    assert "NO-PROPOSAL-CHOSEN" in run(f"--trans={transform}")
+    assert "no-proposal-chosen" in router.console.exec("show crypto isakmp drops")
+    assert OURS not in router.console.exec("show crypto isakmp sa")
+
+
+def test_aggressive_mode_is_met_with_silence(scan):
+    run, router = scan
+    said = run("--aggressive", "--id=attacker", f"--trans={WANTED}")
+    assert "0 returned handshake; 0 returned notify" in said
+    assert "exchange-type" in router.console.exec("show crypto isakmp drops")
