@@ -80,6 +80,11 @@ PKI_EXEC_ROWS = (
         "Revoke certificate | Serial Number in Hexadecimal.",
     ),
     exec_row("crypto pki server LABEL:server info requests", "Display info | Enrollment Requests"),
+    exec_row(
+        "crypto pki server LABEL:server password generate [<1-1440>:minutes]",
+        "One Time Password for SCEP enrollment | Generate a new password"
+        " | Time in minutes the password is valid",
+    ),
 )
 
 NODE_ROWS = (

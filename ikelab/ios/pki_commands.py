@@ -63,6 +63,12 @@ def _show_revocation(trustpoint: TrustpointConfig) -> list[Shown]:
     return [shown(first=methods[0], second=methods[1])]
 
 
+def _set_password(trustpoint: TrustpointConfig, arguments: Arguments) -> TrustpointConfig:
+    if "encrypted" in arguments:
+        return replace(trustpoint, password=decode_type7(arguments.text("encrypted")))
+    return replace(trustpoint, password=arguments.text("password"))
+
+
 def _set_fqdn(trustpoint: TrustpointConfig, arguments: Arguments) -> TrustpointConfig:
     if arguments.text("fqdn").lower() == "none":
         raise ConfigError("fqdn none is not supported", hint="every request carries a name here")
@@ -137,6 +143,22 @@ TRUSTPOINT_ROWS = (
         _show_auto_enroll,
     ),
     TRUSTPOINT.attribute("hash DIGEST:hash", "use specified hash algorithm", "hash"),
+    TRUSTPOINT.row(
+        "password 7 TYPE7:encrypted",
+        "revocation password | Specifies a HIDDEN password will follow"
+        " | The HIDDEN password string",
+        _set_password,
+        lambda trustpoint, _: replace(trustpoint, password=None),
+        lambda t: [] if t.password is None else [shown(encrypted=encode_type7(t.password))],
+        no="password [LINE:what]",
+    ),
+    TRUSTPOINT.row(
+        "password [0] WORD:password",
+        "Specifies an UNENCRYPTED password will follow | The UNENCRYPTED (cleartext) password",
+        _set_password,
+        None,
+        lambda _: [],
+    ),
 )
 
 

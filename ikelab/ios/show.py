@@ -24,7 +24,7 @@ from ikelab.ios.show_isakmp import show_drops, show_isakmp_sa, show_policy
 from ikelab.ios.snapshot import NodeSnapshot
 from ikelab.ios.text import clock, without_user
 from ikelab.isakmp.policy import PreSharedKey
-from ikelab.pki.config import CertServerConfig
+from ikelab.pki.config import CertServerConfig, TrustpointConfig
 
 HIDDEN = "*****"
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
@@ -87,6 +87,8 @@ def plain(value: object) -> Json:
 def _without_secret(holder: object, name: str, value: object) -> object:
     match holder, name, value:
         case (PreSharedKey(), "key", _) | (CertServerConfig(), "archive_password", str()):
+            return HIDDEN
+        case TrustpointConfig(), "password", str():
             return HIDDEN
         case CertServerConfig(), "database_url", str():
             return without_user(value)

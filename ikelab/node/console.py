@@ -20,7 +20,7 @@ from ikelab.node.events import NodeAction
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
 from ikelab.pki.ca_events import RequestRefused
-from ikelab.pki.cert_server import CertificateServer
+from ikelab.pki.cert_server import PASSWORD_MINUTES, CertificateServer
 from ikelab.types import Now
 
 
@@ -134,6 +134,8 @@ class Console:
                 return Answer(ping=self._ping(command))
             case "crypto pki server grant" | "crypto pki server reject":
                 return self._decide(command, now)
+            case "crypto pki server password generate":
+                return self._generate_password(command, now)
             case "crypto pki server revoke":
                 return self._revoke(command, now)
         snapshot = take_snapshot(router, now, self._plane(), self._session.debugging)
@@ -165,6 +167,12 @@ class Console:
             notices = server.reject(wanted)
         said = "".join(f"% {item.detail}\n" for item in notices if isinstance(item, RequestRefused))
         return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
+
+    def _generate_password(self, command: Command, now: Now) -> Answer:
+        """Said once; the server keeps only its digest."""
+        minutes = command.arguments.number("minutes", PASSWORD_MINUTES)
+        password = self._server(command).generate_password(now, minutes)
+        return Answer(f"% One-time password, good for {minutes} minutes: {password}\n")
 
     def _revoke(self, command: Command, now: Now) -> Answer:
         server = self._server(command)

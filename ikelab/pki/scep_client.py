@@ -23,7 +23,14 @@ from ikelab.pki.events import HttpRequest
 from ikelab.pki.name import build_name, names_match, parse_dn, read_name
 from ikelab.pki.scep import PkiStatus, Transaction
 from ikelab.pki.store import PendingEnrollment
-from ikelab.pki.x509 import Certificate, build_request, format_name, load_certificate
+from ikelab.pki.x509 import (
+    Certificate,
+    build_request,
+    fingerprint,
+    format_name,
+    load_certificate,
+    load_request,
+)
 from ikelab.types import Rng
 
 # A chain of a few CAs; a CertRep with one certificate.
@@ -232,13 +239,20 @@ class ScepClient:
 
     # --- messages ---------------------------------------------------------------------------------
 
-    def new_transaction_id(self) -> str:
-        """32 hexadecimal digits, new for each request.
+    def begin(self, request: bytes, key_label: str, *, renews: bool) -> PendingEnrollment:
+        """What there is to remember of a request that goes out under a new transactionID.
 
-        A hash of the key, as drafts and many clients have it, would be the same for an enrollment
-        and the renewal that keeps the key.
+        32 hexadecimal digits: a hash of the key, as drafts and many clients have it, would be the
+        same for an enrollment and the renewal that keeps the key.
         """
-        return self._rng.draw("scep_transaction_id", 16).hex().upper()
+        return PendingEnrollment(
+            self._rng.draw("scep_transaction_id", 16).hex().upper(),
+            load_request(request, legacy=self._legacy).subject,
+            key_label,
+            renews,
+            fingerprint(request, "md5"),
+            fingerprint(request, "sha1"),
+        )
 
     def build_request(self, key: RSAPrivateKey, password: str | None) -> bytes:
         """PKCS #10; the same key and password give the same octets."""
@@ -247,7 +261,7 @@ class ScepClient:
             address = self._config.ip_address
             names = ((self._fqdn(),), () if address is None else (address,))
         return build_request(
-            subject=self.subject(),
+            subject=self._subject(),
             key=key,
             digest=self._config.hash,
             challenge=password,
@@ -259,7 +273,7 @@ class ScepClient:
     def _fqdn(self) -> str:
         return self._config.fqdn or self._device.hostname
 
-    def subject(self) -> bytes:
+    def _subject(self) -> bytes:
         """`subject-name`, then serial number, address and host name in one RDN, as IOS has it.
 
         DER. Raises PkiError("no-serial-number").
@@ -280,7 +294,7 @@ class ScepClient:
         """A certificate for one message (RFC 8894 section 2.3)."""
         start = now.replace(microsecond=0)
         der = scep.build_self_signed(
-            subject=self.subject(),
+            subject=self._subject(),
             key=key,
             digest=self._config.hash,
             serial=int.from_bytes(self._rng.draw("scep_signer_serial", 8)) >> 1 | 1,

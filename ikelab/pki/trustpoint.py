@@ -54,7 +54,6 @@ from ikelab.pki.x509 import (
     fingerprint,
     format_name,
     load_certificate,
-    load_request,
     names_match,
 )
 from ikelab.types import Now, Rng, TimeBase, Timer
@@ -371,14 +370,21 @@ class Trustpoint:
         """`crypto pki enroll` while a request waits: what has become of it?
 
         IOS too has the command typed again after a restart, and the CA knows the request by its
-        transactionID. With a password or under a changed name it is another request.
+        transactionID. With another password or under another name it is another request.
         """
         pending = self._stored.pending
-        same = pending is not None and pending.subject == self._client.subject()
-        if self._password is not None or not same:
+        key = None if pending is None else self._nvram.load_key(pending.key_label)
+        if pending is None or key is None:
+            return self._enroll(now)
+        if fingerprint(self._new_request(key, pending.renews), "md5") != pending.fingerprint_md5:
             return self._enroll(now)
         self._tries = 0
         return self._poll(now)
+
+    def _new_request(self, key: RSAPrivateKey, renews: bool) -> bytes:
+        """PKCS #10, the same octets every time; only a first one has the challenge password."""
+        password = None if renews else self._password or self.config.password
+        return self._client.build_request(key, password)
 
     def _renew(self, now: Now) -> list[TrustpointAction]:
         """A request signed by the certificate it is to replace, while that one holds.
@@ -402,15 +408,8 @@ class Trustpoint:
         self, signer: Signer, key: RSAPrivateKey, label: str, *, renews: bool
     ) -> list[TrustpointAction]:
         """Save what a restart needs, then send. The challenge password is gone with the request."""
-        request = self._client.build_request(key, self._password)
-        pending = PendingEnrollment(
-            self._client.new_transaction_id(),
-            load_request(request, legacy=self._legacy).subject,
-            label,
-            renews,
-            fingerprint(request, "md5"),
-            fingerprint(request, "sha1"),
-        )
+        request = self._new_request(key, renews)
+        pending = self._client.begin(request, label, renews=renews)
         self._sent = self._client.pkcs_req(
             pending, request, signer, key, self._bundle(), self._stored.capabilities
         )

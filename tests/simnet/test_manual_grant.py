@@ -11,7 +11,7 @@ import pytest
 from ikelab.errors import ConfigError
 from ikelab.ios.config_text import parse_config
 from ikelab.node.console import Console
-from ikelab.pki.ca_events import RequestQueued
+from ikelab.pki.ca_events import RequestQueued, RequestRefused
 from ikelab.pki.events import (
     CertificateInstalled,
     EnrollmentFailed,
@@ -19,6 +19,7 @@ from ikelab.pki.events import (
     HttpRequest,
     RequestSent,
 )
+from ikelab.pki.x509 import load_request
 from tests.simnet.first_tunnel import trust
 from tests.simnet.network import Simnet, SimNode
 
@@ -199,6 +200,52 @@ def test_a_ca_that_is_away_is_asked_again_when_it_is_back():
     lab.net.run(MINUTE)
     assert lab.is_enrolled("hub")
     assert lab.states() == ["granted"]
+
+
+def test_a_one_time_password_lets_one_router_in_unasked():
+    lab = ManualLab()
+    said = lab.type("ra-subca", f"{SERVER} password generate 5")
+    [password] = re.findall(r"\b[0-9A-F]{16}\b", said)
+    assert "5 minutes" in said
+    lab.configure("hub", "crypto pki trustpoint ra", f"password {password}")
+    assert password not in lab.type("hub", "show running-config")
+    lab.enroll("hub")
+    assert lab.is_enrolled("hub") and lab.states() == ["granted"]
+    lab.configure("spoke1", "crypto pki trustpoint ra", f"password {password}")
+    lab.enroll("spoke1")
+    [failed] = lab.node("spoke1").of(EnrollmentFailed)
+    assert failed.rejected
+    [refused] = lab.node("ra-subca").of(RequestRefused)
+    assert refused.reason == "password-used"
+
+
+def test_a_one_time_password_that_has_run_out_lets_nobody_in():
+    lab = ManualLab()
+    said = lab.type("ra-subca", f"{SERVER} password generate 5")
+    [password] = re.findall(r"\b[0-9A-F]{16}\b", said)
+    lab.net.run(5 * MINUTE)
+    lab.configure("hub", "crypto pki trustpoint ra", f"password {password}")
+    lab.enroll("hub")
+    assert lab.node("hub").of(EnrollmentFailed) and not lab.is_enrolled("hub")
+
+
+def test_a_password_given_while_a_request_waits_makes_another():
+    lab = ManualLab()
+    lab.enroll("hub")
+    said = lab.type("ra-subca", f"{SERVER} password generate")
+    [password] = re.findall(r"\b[0-9A-F]{16}\b", said)
+    lab.configure("hub", "crypto pki trustpoint ra", f"password {password}")
+    lab.enroll("hub")
+    assert lab.is_enrolled("hub") and lab.states() == ["pending", "granted"]
+
+
+def test_the_password_of_a_trustpoint_is_in_no_snapshot():
+    lab = ManualLab(("password s3cret-word",))
+    assert "s3cret-word" not in str(lab.consoles["hub"].snapshot(lab.net.now))
+    assert "s3cret-word" not in repr(lab.node("hub").router.config)
+    lab.enroll("hub")
+    [waiting] = lab.node("ra-subca").router.servers["ra-subca"].requests()
+    assert load_request(waiting.request).challenge == "s3cret-word"
 
 
 def test_enroll_typed_again_asks_at_once():
