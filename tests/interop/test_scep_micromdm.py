@@ -232,3 +232,22 @@ def test_our_router_does_not_take_sha1_from_scepserver_in_modern_mode(
         router.wait_for(lambda: "%PKI-6-CERTFAIL" in router.log, "refusal")
         assert "the message is signed with sha1; only mode: legacy takes it" in router.log
         assert not router.console.wait("enrolled", of="mdm", timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "enrolled"),
+    [(f" password {CHALLENGE}\n", True), (" password wrong-word\n", False), ("", False)],
+)
+def test_scepserver_asks_for_the_challenge_password_of_the_trustpoint(
+    need: Callable[[str], str], tmp_path: Path, lines: str, enrolled: bool
+) -> None:
+    with router_beside_scepserver(
+        need, tmp_path, "legacy", "-challenge", CHALLENGE, lines=lines
+    ) as (router, _):
+        router.console.exec("crypto pki enroll mdm")
+        if enrolled:
+            assert router.console.wait("enrolled", of="mdm", timeout=5), router.log
+        else:
+            router.wait_for(lambda: "%PKI-6-CERTREJECT" in router.log, "rejection")
+        assert router.console.wait("enrolled", of="mdm", timeout=0) is enrolled
+        assert CHALLENGE not in router.log + router.console.exec("show running-config")
