@@ -1,0 +1,69 @@
+"""The README is true: its commands exist, its labs and links are there, its output is a run's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ikelab.lab.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^    sudo \./netns/lab (.+)$", README, re.MULTILINE)
+SCRIPT_VERBS = {"test", "bench"}  # netns/lab's own
+
+
+def test_the_two_commands_lead() -> None:
+    assert COMMANDS[:2] == ["run first-tunnel", "test"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shown_is_one(command: str) -> None:
+    verb = command.split()[0]
+    if verb in SCRIPT_VERBS:
+        assert f"  {verb} " in (ROOT / "netns" / "lab").read_text()
+        return
+    assert CliRunner().invoke(cli, [verb, "--help"]).exit_code == 0
+
+
+def test_every_lab_is_in_the_table_and_every_row_is_a_lab() -> None:
+    rows = set(re.findall(r"^\| \[`([\w-]+)`\]\(netns/", README, re.MULTILINE))
+    assert rows == {path.parent.name for path in (ROOT / "netns").glob("*/lab.yaml")}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hub     192.168.159.250  responder  QM_IDLE  1001",
+        "ok  spoke1 reaches 20.0.0.4 from 20.0.0.5                5 of 5 answered",
+        "Open it decrypted:",
+    ],
+)
+def test_the_output_shown_has_the_lines_a_run_prints(line: str) -> None:
+    assert line in README
+
+
+def test_top_level_holds_what_the_project_is_made_of() -> None:
+    there = {
+        path.name
+        for path in ROOT.iterdir()
+        if not path.name.startswith(".") and not path.name.endswith(".egg-info")
+    }
+    assert there == {
+        "pyproject.toml",
+        "ikelab",
+        "netns",
+        "captures",
+        "tests",
+        "README.md",
+        "LICENSE",
+    }
