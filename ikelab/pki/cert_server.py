@@ -41,7 +41,8 @@ from ikelab.pki.issuer import (
     sign_ca_certificate,
     sign_crl,
 )
-from ikelab.pki.scep_server import ScepServer
+from ikelab.pki.pasted_request import queue_pasted
+from ikelab.pki.scep_server import ScepServer, queued_notice
 from ikelab.pki.store import (
     Authority,
     CaStore,
@@ -315,6 +316,20 @@ class CertificateServer:
     def requests(self) -> tuple[EnrollmentRequest, ...]:
         """`info requests`, by id."""
         return self.store.requests()
+
+    def paste_request(
+        self, request: bytes, form: str, now: Now
+    ) -> tuple[EnrollmentRequest, list[CaNotice]]:
+        """`request pkcs10 terminal`: the request as it stands afterwards; `grant auto` grants it.
+
+        request: PKCS #10, DER. form: "pem" or "base64". Raises PkiError.
+        """
+        issuer = self._issuer()
+        row = queue_pasted(issuer, request, form, self._rng, now.wall)
+        if row.automatic and row.state is RequestState.PENDING:
+            _, granted = issuer.grant(row, now.wall)
+            return self.store.find_request(row.key) or row, [granted]
+        return row, [queued_notice(self.config.name, row)]
 
     def grant(self, request_id: int | None, now: Now) -> list[CaNotice]:
         """`grant <1-999>`, or `grant all` with None: what can be granted is, the rest is told.

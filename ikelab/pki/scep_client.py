@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.algorithms import key_identifier, public_key_info, refuse_weak
+from ikelab.pki.cms import build_degenerate
 from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.enrollment_events import Device
 from ikelab.pki.events import HttpRequest
@@ -125,6 +126,27 @@ def read_ca_certificates(body: bytes, at: datetime, *, legacy: bool) -> CaBundle
     return CaBundle(ca, _upper(ca, cas), ra)
 
 
+def read_next_ca_certificates(
+    body: bytes, present: CaBundle, at: datetime, *, legacy: bool
+) -> CaBundle:
+    """What GetNextCACert gave: the CA certificate that will follow the present one.
+
+    It is the present CA's word, by its signature, so nobody needs to look at a fingerprint again.
+    Raises PkiError, "wrong-name" where it is for another CA than the present one.
+    """
+    if len(body) > _MAX_REPLY:
+        raise PkiError("malformed-ca", f"{len(body)} octets of CA certificates")
+    announced = scep.read_next_ca(body, present.ca, legacy=legacy)
+    start = max([at, *(load_certificate(der).not_before for der in announced)])
+    found = read_ca_certificates(build_degenerate(announced), start, legacy=legacy)
+    if not names_match(found.ca.subject, present.ca.subject):
+        raise PkiError(
+            "wrong-name",
+            f"{format_name(present.ca.subject)} announces {format_name(found.ca.subject)} as next",
+        )
+    return found
+
+
 def _is_below(other: Certificate, ca: Certificate) -> bool:
     return not other.is_self_issued and names_match(other.issuer, ca.subject)
 
@@ -179,7 +201,7 @@ class ScepClient:
     # --- HTTP -------------------------------------------------------------------------------------
 
     def get(self, operation: str) -> HttpRequest:
-        """GetCACaps or GetCACert; IOS sends the trustpoint's name as CA identifier."""
+        """GetCACaps, GetCACert or GetNextCACert; IOS sends the trustpoint's name with it."""
         return HttpRequest("", "GET", self._url(operation, self._config.name))
 
     def pki_operation(self, octets: bytes, capabilities: Sequence[str]) -> HttpRequest:

@@ -51,12 +51,12 @@ _MODERN = ("AES", "POSTPKIOperation", "Renewal", "SCEPStandard", *_DIGESTS)
 _LEGACY = (*_MODERN[:-3], "DES3", "SHA-1", *_DIGESTS)
 
 
-def capabilities(legacy: bool) -> tuple[str, ...]:
-    """GetCACaps keywords (RFC 8894 section 3.5.2).
+def capabilities(legacy: bool, *, rollover: bool = False) -> tuple[str, ...]:
+    """GetCACaps keywords (RFC 8894 section 3.5.2). rollover: there is a next CA certificate.
 
     SHA-384 has no keyword there, but strongSwan 5.9.8 takes AES from nobody who does not list it.
     """
-    return _LEGACY if legacy else _MODERN
+    return (*(_LEGACY if legacy else _MODERN), *(("GetNextCACert",) if rollover else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,13 @@ class ScepServer:
         if request.method != "GET":
             return self._turned_away(400, "bad-method", "only PKIOperation is posted")
         if operation == b"GetCACaps":
-            text = "\n".join(capabilities(self._legacy)) + "\n"
+            rollover = self._store.load_rollover() is not None
+            text = "\n".join(capabilities(self._legacy, rollover=rollover)) + "\n"
             return HttpOut(200, scep.CAPABILITIES_TYPE, text.encode())
         if operation == b"GetCACert":
             return self._ca_certificates()
+        if operation == b"GetNextCACert":
+            return self._next_ca_certificates()
         if operation == b"GetCRL" or (not operation and self._is_crl_path(path)):
             return self._crl()
         return self._turned_away(404, "unknown-operation", "no such file or operation here")
@@ -108,6 +111,16 @@ class ScepServer:
             return HttpOut(200, scep.CA_CERTIFICATE_TYPE, authority.certificate)
         chain = (authority.certificate, *authority.chain)
         return HttpOut(200, scep.CA_RA_CERTIFICATES_TYPE, build_degenerate(chain))
+
+    def _next_ca_certificates(self) -> HttpOut:
+        """The rollover certificate with those above it, signed by the CA of today."""
+        following = self._store.load_rollover()
+        if following is None:
+            return self._turned_away(404, "no-rollover", "there is no next CA certificate yet")
+        certificates = (following.certificate, *following.chain)
+        key, ca = self._issuer.authority.key, self._issuer.ca
+        body = scep.build_next_ca(certificates, ca, key, self._config.hash)
+        return HttpOut(200, scep.NEXT_CA_CERTIFICATE_TYPE, body)
 
     def _crl(self) -> HttpOut:
         crl = self._store.load_crl()
@@ -202,7 +215,7 @@ class ScepServer:
             self._refuse_second_request(key)
             found = self._queue(key, request, renewed, now)
             if not found.automatic:
-                notices.append(self._queued(found, request))
+                notices.append(queued_notice(self._config.name, found))
         return self._outcome(found, now, notices)
 
     def _refuse_second_request(self, key: RequestKey) -> None:
@@ -361,15 +374,6 @@ class ScepServer:
             raise PkiError("no-crl", "no CRL was published yet", fail_info=FailInfo.BAD_CERT_ID)
         return _Answer(PkiStatus.SUCCESS, crls=(crl.crl,))
 
-    def _queued(self, row: EnrollmentRequest, request: CertificateRequest) -> RequestQueued:
-        return RequestQueued(
-            self._config.name,
-            row.request_id or 0,
-            row.kind,
-            fingerprint(request.der, "md5"),
-            format_name(request.subject),
-        )
-
     def _wanted_serial(self, content: bytes) -> int:
         """Of GetCert and GetCRL; the issuer must be this CA."""
         issuer, serial = scep.read_issuer_and_serial(content)
@@ -380,6 +384,17 @@ class ScepServer:
                 fail_info=FailInfo.BAD_CERT_ID,
             )
         return serial
+
+
+def queued_notice(server: str, row: EnrollmentRequest) -> RequestQueued:
+    """The notice of a request that waits."""
+    return RequestQueued(
+        server,
+        row.request_id or 0,
+        row.kind,
+        fingerprint(row.request, "md5"),
+        format_name(row.subject),
+    )
 
 
 def _check_renewal(request: CertificateRequest, old: Certificate) -> None:

@@ -156,7 +156,21 @@ class CaStore(Protocol):
         ...
 
     def save_authority(self, authority: Authority, files: Sequence[NewFile]) -> None:
-        """Keep a CA key and certificate of a new generation, and queue files with it."""
+        """Keep a CA key and certificate of a new generation, and queue files with it.
+
+        A rollover certificate of this generation, or one before it, is none any more.
+        """
+        ...
+
+    def load_rollover(self) -> Authority | None:
+        """The CA's next key and certificate, made before the present one ends; None without."""
+        ...
+
+    def save_rollover(self, authority: Authority, files: Sequence[NewFile]) -> None:
+        """Keep the next key and certificate beside the present, in place of any other.
+
+        Raises PkiError("rollover-order") unless its generation comes after the present one.
+        """
         ...
 
     def reserve_serial(self) -> int:

@@ -35,6 +35,9 @@ _CA_SCHEMA = """
 CREATE TABLE IF NOT EXISTS authority (
     generation INTEGER PRIMARY KEY, key BLOB NOT NULL, certificate BLOB NOT NULL,
     chain TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS rollover (
+    only INTEGER PRIMARY KEY CHECK (only = 1), generation INTEGER NOT NULL, key BLOB NOT NULL,
+    certificate BLOB NOT NULL, chain TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS serial (
     only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO serial VALUES (1, 0);
@@ -116,20 +119,38 @@ class SqliteCaStore(Database):
         row = self.connection.execute(
             "SELECT generation, key, certificate, chain FROM authority ORDER BY generation DESC"
         ).fetchone()
-        if row is None:
-            return None
-        return Authority(row[0], load_key(row[1]), row[2], split_ders(row[3]))
+        return None if row is None else _authority(row)
 
     def save_authority(self, authority: Authority, files: Sequence[NewFile]) -> None:
         """Key and certificate together, or neither."""
-        row = (
-            authority.generation,
-            key_der(authority.key),
-            authority.certificate,
-            join_ders(authority.chain),
-        )
         with self.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO authority VALUES (?, ?, ?, ?)", row)
+            connection.execute(
+                "INSERT OR REPLACE INTO authority VALUES (?, ?, ?, ?)", _authority_row(authority)
+            )
+            connection.execute(
+                "DELETE FROM rollover WHERE generation <= ?", (authority.generation,)
+            )
+            _queue_files(connection, files)
+
+    def load_rollover(self) -> Authority | None:
+        """There is one at most."""
+        row = self.connection.execute(
+            "SELECT generation, key, certificate, chain FROM rollover"
+        ).fetchone()
+        return None if row is None else _authority(row)
+
+    def save_rollover(self, authority: Authority, files: Sequence[NewFile]) -> None:
+        """Replaces."""
+        with self.transaction() as connection:
+            present = self.load_authority()
+            if present is None or authority.generation <= present.generation:
+                now = "none yet" if present is None else f"generation {present.generation}"
+                raise PkiError(
+                    "rollover-order", f"generation {authority.generation} cannot follow {now}"
+                )
+            connection.execute(
+                "INSERT OR REPLACE INTO rollover VALUES (1, ?, ?, ?, ?)", _authority_row(authority)
+            )
             _queue_files(connection, files)
 
     def reserve_serial(self) -> int:
@@ -396,6 +417,15 @@ class SqliteCaStore(Database):
         """Newer content of the same name waits under its own order and stays."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM outbox WHERE position = ?", (order,))
+
+
+def _authority_row(authority: Authority) -> tuple[int, bytes, bytes, str]:
+    key = key_der(authority.key)
+    return authority.generation, key, authority.certificate, join_ders(authority.chain)
+
+
+def _authority(row: tuple[int, bytes, bytes, str]) -> Authority:
+    return Authority(row[0], load_key(row[1]), row[2], split_ders(row[3]))
 
 
 def _insert_issued(connection: sqlite3.Connection, issued: IssuedCertificate) -> None:
