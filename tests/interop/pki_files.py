@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 # Enough for `openssl ca` to keep the list of revoked certificates and to sign CRLs.
 _CA_CONFIG = """\
@@ -92,6 +97,24 @@ class PkiFiles:
         """Put the leaf on the sub-CA's CRL."""
         self._ca("ra-subca", "-revoke", leaf.certificate.name, "-crl_reason", "keyCompromise")
         self.write_crls()
+
+    def redate(self, leaf: IssuedCertificate, start: datetime, end: datetime) -> None:
+        """The same leaf, signed again with other dates (openssl's x509 -req cannot say a start)."""
+        old = x509.load_pem_x509_certificate(leaf.certificate.read_bytes())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(old.subject)
+            .issuer_name(old.issuer)
+            .public_key(old.public_key())
+            .serial_number(old.serial_number)
+            .not_valid_before(start)
+            .not_valid_after(end)
+        )
+        for extension in old.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        key = load_pem_private_key((self.directory / "ra-subca.key").read_bytes(), None)
+        signed = builder.sign(key, hashes.SHA256())
+        leaf.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
 
     def write_crls(self) -> None:
         """New CRLs of both CAs, DER, with the next CRL number."""
