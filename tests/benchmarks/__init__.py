@@ -1,0 +1,1 @@
+"""What a handshake and an ESP packet cost, beside OpenSSL alone and beside strongSwan."""

@@ -1,0 +1,88 @@
+"""The benchmark runs and fills every row. Its times are nobody's test."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.benchmarks import __main__ as bench
+from tests.benchmarks import peers
+from tests.benchmarks.report import Report, Row
+from tests.benchmarks.stopwatch import CERTIFICATES, CRYPTOGRAPHY, PARTS, SCAPY, Stopwatch
+
+SIDE_ROWS = [*PARTS, bench.OUTSIDE, "whole", "whole / OpenSSL alone"]
+ESP_ROWS = [
+    f"{name}{what}"
+    for name in ("protect", "open")
+    for what in ("", ": packets a second", ": bare AES-CBC and HMAC", " / bare")
+]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return bench.measure(runs=1, handshakes=1, packets=10, peers=False)
+
+
+def test_one_handshake_fills_every_row(report):
+    expected = [f"{side}: {row}" for side in ("initiator", "responder") for row in SIDE_ROWS]
+    expected += ["the OpenSSL operations alone, a side", *ESP_ROWS]
+    assert [row.name for row in report.rows] == expected
+    assert all(len(row.runs) == 1 and row.median > 0 for row in report.rows)
+
+
+def test_table_has_a_line_for_every_row_and_names_the_machine(report):
+    text = report.to_text()
+    for row in report.rows:
+        assert f"  {row.name} " in text
+    assert "cores:" in text and "cryptography:" in text
+    assert bench.IN_MEMORY in text and bench.ESP in text
+
+
+def test_json_holds_medians_spreads_and_every_run(report):
+    found = json.loads(json.dumps(report.to_json()))
+    assert [row["name"] for row in found["rows"]] == [row.name for row in report.rows]
+    assert set(found["rows"][0]) == {"section", "name", "unit", "runs", "median", "low", "high"}
+
+
+def test_a_median_is_the_middle_of_the_runs_and_the_spread_their_ends():
+    row = Row("section", "name", "ms", (3.0, 1.0, 9.0))
+    assert (row.median, row.spread) == (3.0, (1.0, 9.0))
+
+
+def test_what_cannot_be_measured_here_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(peers, "why_not", lambda: "there is no strongSwan")
+    assert bench.main(["--runs", "1", "--handshakes", "1", "--packets", "1"]) == 0
+    assert "not measured: there is no strongSwan" in capsys.readouterr().out
+
+
+def test_every_part_of_a_handshake_is_seen_and_the_functions_are_put_back():
+    from ikelab.isakmp import work
+
+    before = work.build_payloads
+    stopwatch = Stopwatch()
+    with stopwatch.watching():
+        assert work.build_payloads is not before
+    assert work.build_payloads is before
+
+
+def test_time_inside_another_part_is_taken_out_of_it(monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("time.thread_time_ns", lambda: next(clock))
+    stopwatch, account = Stopwatch(), Counter()
+    verify = stopwatch.timed(lambda: None, CRYPTOGRAPHY)
+    check = stopwatch.timed(verify, CERTIFICATES)
+    stopwatch.start(account)
+    check()
+    stopwatch.stop()
+    assert account == {"the rest": 20, CERTIFICATES: 20, CRYPTOGRAPHY: 10}
+    assert SCAPY not in account
+
+
+@pytest.mark.parametrize("words", [["--runs", "0"], ["--runs", "x"], ["--format", "xml"]])
+def test_arguments_that_mean_nothing_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        bench.main(words)
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err
