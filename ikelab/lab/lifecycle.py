@@ -32,22 +32,38 @@ _CAP_NET_ADMIN = 12
 _STOP_SECONDS = 120.0  # for a whole lab to say goodbye; each node is killed after its own 5
 
 
-def deploy(topology: Topology, progress: Progress, *, tied: bool = False) -> None:
-    """Make and start a lab. Raises LabError, with nothing left behind.
+def deploy(topology: Topology, progress: Progress) -> None:
+    """Make and start a lab that stays. Raises LabError, with nothing left behind."""
+    with deployed(topology, progress):
+        pass
 
-    tied: the lab is removed when this process ends, however it ends.
+
+@contextmanager
+def deployed(topology: Topology, progress: Progress, *, tied: bool = False) -> Iterator[None]:
+    """A block with the lab at work. It stays afterwards, but when the block ends by an exception,
+    an interruption too, nothing of it does. Raises LabError where it cannot be made.
+
+    tied: the lab is also removed when this process is killed, by its supervisor.
     """
     check_rights()
-    with state.locked([topology.name]):
-        known = state.read(topology.name)
-        if known is not None and known.is_running:
-            raise LabError(
-                f"{topology.name} is deployed already",
-                hint=f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it",
-            )
-        _remove(topology.name)  # what a killed process may have left
-        with removed_if(BaseException, lab=topology.name):
+    ours = False
+    try:
+        with state.locked([topology.name]):
+            known = state.read(topology.name)
+            if known is not None and known.is_running:
+                raise LabError(
+                    f"{topology.name} is deployed already",
+                    hint=f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it",
+                )
+            ours = True
+            _remove(topology.name)  # what a killed process may have left
             _build(topology, progress, tied)
+        yield
+    except BaseException:
+        if ours:
+            with _unbroken(), state.locked([topology.name], wait=True):
+                _remove(topology.name)
+        raise
 
 
 def _build(topology: Topology, progress: Progress, tied: bool) -> None:
@@ -129,8 +145,11 @@ def destroy(lab: str) -> bool:
 
 
 def _undo(lab: str) -> None:
-    """What a supervisor does when it was tied to a process that is gone."""
-    with state.locked([lab]):
+    """What a supervisor does when the process that wanted the lab is gone.
+
+    A killed process closes its pipes a moment before it gives its lock back: so this waits.
+    """
+    with state.locked([lab], wait=True):
         _remove(lab)
 
 
@@ -168,17 +187,6 @@ def everything() -> tuple[str, ...]:
         if namespace not in claimed and namespace.endswith("-switch"):
             names.add(namespace.removeprefix("ikelab-").removesuffix("-switch"))
     return tuple(sorted(names))
-
-
-@contextmanager
-def removed_if(*errors: type[BaseException], lab: str) -> Iterator[None]:
-    """A block that leaves nothing of the lab behind when it ends with one of these."""
-    try:
-        yield
-    except errors:
-        with _unbroken():
-            _remove(lab)
-        raise
 
 
 @contextmanager

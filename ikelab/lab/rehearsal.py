@@ -27,8 +27,7 @@ def rehearse(topology: Topology, out: Path, *, keep: bool, progress: Progress) -
     killed, the supervisor removes the lab.
     """
     owner = Owner.calling(os.environ)
-    lifecycle.deploy(topology, progress, tied=not keep)
-    with lifecycle.removed_if(BaseException, lab=topology.name):
+    with lifecycle.deployed(topology, progress, tied=not keep):
         results = list(_work(topology, progress))
         snapshots = {
             node.name: snapshot
@@ -38,8 +37,8 @@ def rehearse(topology: Topology, out: Path, *, keep: bool, progress: Progress) -
         results += _deaths(topology)
         counts = _flush(topology.name) if keep else lifecycle.stop(topology.name)
         capture = write_capture(topology, counts, out, owner)
-    if not keep:
-        lifecycle.destroy(topology.name)
+        if not keep:
+            lifecycle.destroy(topology.name)
     return report.Summary(
         topology.name,
         topology.title,

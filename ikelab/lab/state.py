@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from ikelab.errors import LabError
 from ikelab.lab.topology import LAB_NAME
@@ -21,6 +22,7 @@ from ikelab.runtime import nodespec
 
 _VERSION = 1
 _FILE = "state.json"
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 SUPERVISOR = "supervisor"
 """Stem of the supervisor's socket and log in the lab's directory."""
 
@@ -116,41 +118,58 @@ def forget(lab: str) -> None:
 
 
 @contextmanager
-def locked(names: Sequence[str]) -> Iterator[None]:
-    """Nobody else deploys or destroys labs of these names meanwhile. LabError if somebody does."""
+def locked(names: Sequence[str], *, wait: bool = False) -> Iterator[None]:
+    """Nobody else deploys or destroys labs of these names meanwhile.
+
+    Raises LabError if somebody does, or waits for the end of it.
+    """
     with ExitStack() as stack:
         for name in sorted(names):
-            stack.enter_context(_lock(nodespec.RUN_DIRECTORY / f".{name}.lock"))
+            stack.enter_context(_lock(nodespec.RUN_DIRECTORY / f".{name}.lock", wait))
         yield
     with suppress(OSError):
         nodespec.RUN_DIRECTORY.rmdir()  # the last lab leaves nothing
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path, wait: bool) -> Iterator[None]:
     """Hold a file's lock; the file is there only as long as it is held."""
-    descriptor = -1
+    while True:
+        with _open_lock(path) as stream:
+            _take_lock(stream, wait)
+            if not _is_the_file(stream, path):
+                continue  # its last holder has removed it: this is no lock any more
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    """A file object, so that no interruption can leave the descriptor open."""
     try:
-        while True:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(path, flags, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                break
-            os.close(descriptor)  # its last holder has removed it: this is no lock any more
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return open(path, "wb", opener=lambda name, _: os.open(name, _LOCK_FLAGS, 0o600))
+    except OSError as error:
+        raise LabError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _take_lock(stream: IO[bytes], wait: bool) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
-        os.close(descriptor)
         raise LabError(
             "another ikelab deploys or removes this lab", hint="wait for it to finish"
         ) from error
-    except OSError as error:
-        raise LabError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_the_file(stream: IO[bytes], path: Path) -> bool:
+    """Whether the path still leads to the open file."""
     try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _start_time(pid: int) -> int:

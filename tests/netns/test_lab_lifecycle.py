@@ -477,6 +477,21 @@ def test_deploy_then_list_then_destroy(
     assert leftovers(name) == []
 
 
+def test_deploy_whose_enrollment_fails_stays_to_be_looked_at(
+    ikelab: Callable[..., int],
+    folder: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with (folder / "lab.yaml").open("a") as lab:
+        lab.write("trust:\n  - {node: r1, trustpoint: ra, ca: ca}\n")
+    assert ikelab("deploy") == 1
+    told = capsys.readouterr().err
+    assert "ca shows no CA certificate fingerprint" in told
+    assert "The lab stays deployed" in told
+    assert status(name)["r1"]["state"] == "running"
+
+
 def test_captures_belong_to_the_user_behind_sudo(
     ikelab: Callable[..., int], folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
