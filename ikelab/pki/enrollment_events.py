@@ -34,7 +34,30 @@ class TimerFired:
     """Event: `next_timer()` is due."""
 
 
-TrustpointEvent = Authenticate | AcceptCa | Enroll | TimerFired | HttpReply | HttpFailed
+@dataclass(frozen=True, slots=True)
+class PastedCa:
+    """Event: a CA certificate was pasted at the console, perhaps with those above it; all DER."""
+
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PastedCertificate:
+    """Event: `crypto pki import NAME certificate`; DER."""
+
+    certificate: bytes
+
+
+TrustpointEvent = (
+    Authenticate
+    | AcceptCa
+    | Enroll
+    | PastedCa
+    | PastedCertificate
+    | TimerFired
+    | HttpReply
+    | HttpFailed
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +98,26 @@ class RenewalStarted:
     trustpoint: str
 
 
+@dataclass(frozen=True, slots=True)
+class RequestPrinted:
+    """Action: show the request to whoever typed `crypto pki enroll`, and to nobody else.
+
+    request: PKCS #10, DER; it holds the challenge password, so no log has it. pem: with armour.
+    """
+
+    trustpoint: str
+    subject: str
+    request: bytes = field(repr=False)
+    pem: bool
+
+
 TrustpointAction = (
-    PkiAction | CaCertificateOffered | AuthenticationFailed | KeyPairGenerated | RenewalStarted
+    PkiAction
+    | CaCertificateOffered
+    | AuthenticationFailed
+    | KeyPairGenerated
+    | RenewalStarted
+    | RequestPrinted
 )
 
 

@@ -15,6 +15,13 @@ from ikelab.pki.x509 import load_certificate
 _REGENERATED = "#"
 
 
+def key_bits(legacy: bool, ca: bool) -> int:
+    """The guide's routers make 512 bits ("%CRYPTO-6-AUTOGEN"), its CA servers 1024."""
+    if legacy:
+        return 1024 if ca else 512
+    return 2048
+
+
 class KeyPairs:
     """nvram's key pairs as a trustpoint uses them. bits: of the moduli it makes."""
 

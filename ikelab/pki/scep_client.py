@@ -401,21 +401,25 @@ class ScepClient:
         if reply.status is PkiStatus.FAILURE:
             words = "no reason given" if reply.fail_info is None else _FAIL_WORDS[reply.fail_info]
             raise PkiError("refused-by-ca", f"the CA refuses: {words}")
-        return self._own_certificate(reply.certificates, sent.subject_key, bundle.ca, now)
+        return self.check_certificate(reply.certificates, sent.subject_key, bundle.ca, now)
 
-    def _own_certificate(
+    def check_certificate(
         self, certificates: Sequence[bytes], subject_key: bytes, ca: Certificate, now: datetime
     ) -> bytes:
-        """The one that holds our key, signed by the CA we accepted, of the rank we asked for."""
+        """The one that holds our key, signed by the CA we accepted, of the rank we asked for.
+
+        certificates: DER. subject_key: SPKI, DER. Raises PkiError for any other.
+        """
         loaded = [load_certificate(der) for der in certificates]
         own = next((item for item in loaded if item.public_key_info == subject_key), None)
         if own is None:
-            raise PkiError("not-our-key", "the CA's answer has no certificate for our key")
+            raise PkiError("not-our-key", "no certificate for our key came")
         if not _issued(own, ca):
             raise PkiError(
                 "bad-signature",
                 f"the certificate sent is not signed by {format_name(ca.subject)}",
             )
+        refuse_weak("the certificate sent", legacy=self._legacy, digest=own.digest)
         if own.is_ca != (self._ca_subject is not None):
             wanted = "a CA" if self._ca_subject is not None else "a router"
             raise PkiError("wrong-rank", f"asked for {wanted} certificate, got another kind")

@@ -23,6 +23,8 @@ from ikelab.pki.enrollment_events import (
     Credential,
     Device,
     Enroll,
+    PastedCa,
+    PastedCertificate,
     RenewalStarted,
     TimerFired,
     Trust,
@@ -39,7 +41,7 @@ from ikelab.pki.events import (
     HttpRequest,
     RequestSent,
 )
-from ikelab.pki.key_pairs import KeyPairs
+from ikelab.pki.key_pairs import KeyPairs, key_bits
 from ikelab.pki.scep_client import (
     CaBundle,
     ScepClient,
@@ -65,13 +67,6 @@ _COMMANDS = frozenset({Input.AUTHENTICATE, Input.ACCEPT, Input.DECLINE, Input.EN
 _FINGERPRINTS = {32: "md5", 40: "sha1", 64: "sha256"}  # by hexadecimal digits
 
 
-def _bits(legacy: bool, ca: bool) -> int:
-    """The guide's routers make 512 bits ("%CRYPTO-6-AUTOGEN"), its CA servers 1024."""
-    if legacy:
-        return 1024 if ca else 512
-    return 2048
-
-
 def _announcement(trustpoint: str, pending: PendingEnrollment) -> RequestSent:
     return RequestSent(
         trustpoint,
@@ -88,6 +83,8 @@ class Trustpoint:
     `mode sub-cs`: the DN to ask a CA certificate for. legacy: algorithms and key sizes of 2009.
     """
 
+    _table = TABLE
+
     def __init__(
         self,
         config: TrustpointConfig,
@@ -102,7 +99,7 @@ class Trustpoint:
         self.config = config
         self._nvram = nvram
         self._legacy = legacy
-        self._pairs = KeyPairs(nvram, keys, _bits(legacy, ca_subject is not None))
+        self._pairs = KeyPairs(nvram, keys, key_bits(legacy, ca_subject is not None))
         self._stored = nvram.load_trustpoint(config.name) or StoredTrustpoint(config.name)
         self._client = ScepClient(config, device, rng, legacy, ca_subject)
         self._offered: CaBundle | None = None
@@ -134,7 +131,8 @@ class Trustpoint:
 
     def _state_found(self) -> State:
         """Where a router that starts again goes on: with polling, if it was waiting."""
-        if self._stored.pending is not None:
+        pending = self._stored.pending
+        if pending is not None and pending.transaction_id:  # one that was printed is not polled for
             return State.PENDING
         if self._stored.certificate is not None:
             return State.ENROLLED
@@ -230,6 +228,10 @@ class Trustpoint:
                 return self._input(Input.TIMER, now) if due else []
             case HttpReply() | HttpFailed():
                 return self._replied(event, now)
+            case PastedCa() | PastedCertificate():
+                raise PkiError(
+                    "not-terminal", f"trustpoint {self.config.name} has no `enrollment terminal`"
+                )
 
     def _replied(self, event: HttpReply | HttpFailed, now: Now) -> list[TrustpointAction]:
         """Only the answer to the request that is out; an older one changes nothing."""
@@ -264,7 +266,10 @@ class Trustpoint:
         return Input.CAPABILITIES
 
     def _read_ca(self, event: HttpReply, now: Now) -> Input:
-        bundle = read_ca_certificates(event.body, now.wall, legacy=self._legacy)
+        return self._offer(read_ca_certificates(event.body, now.wall, legacy=self._legacy))
+
+    def _offer(self, bundle: CaBundle) -> Input:
+        """Known by the configured fingerprint, or for somebody to look at."""
         self._offered = bundle
         wanted = self.config.fingerprint
         if wanted is None:
@@ -288,7 +293,7 @@ class Trustpoint:
 
     def _input(self, happened: Input, now: Now) -> list[TrustpointAction]:
         """One row of the table. A step nobody commanded that cannot be taken ends in FAILED."""
-        row = TABLE.get((self.state, happened))
+        row = self._table.get((self.state, happened))
         if row is None:
             raise PkiError(
                 "trustpoint-state",

@@ -21,6 +21,7 @@ class State(Enum):
     REQUEST_RETRY = "waits to send the request again"
     PENDING = "waits to poll"
     POLL_SENT = "poll sent"
+    REQUEST_PRINTED = "waits for the certificate to be pasted"
     ENROLLED = "enrolled"
     FAILED = "enrollment failed"
 
@@ -77,4 +78,18 @@ TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
     (_S.ENROLLED, _I.TIMER): ("renew", _S.REQUEST_SENT),
     (_S.FAILED, _I.ENROLL): ("enroll", _S.REQUEST_SENT),
     (_S.FAILED, _I.TIMER): ("renew", _S.REQUEST_SENT),
+}
+
+# `enrollment terminal`: the same steps, with people where the network was.
+MANUAL_TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
+    (_S.READY, _I.CA_KNOWN): ("hold_ca", _S.CA_AUTHENTICATED),
+    (_S.READY, _I.CA_UNKNOWN): ("offer_ca", _S.CA_OFFERED),
+    (_S.CA_OFFERED, _I.CA_KNOWN): ("hold_ca", _S.CA_AUTHENTICATED),
+    (_S.CA_OFFERED, _I.CA_UNKNOWN): ("offer_ca", _S.CA_OFFERED),
+    (_S.CA_OFFERED, _I.ACCEPT): ("hold_ca", _S.CA_AUTHENTICATED),
+    (_S.CA_OFFERED, _I.DECLINE): ("drop_ca", _S.READY),
+    (_S.CA_AUTHENTICATED, _I.ENROLL): ("enroll", _S.REQUEST_PRINTED),
+    (_S.REQUEST_PRINTED, _I.ENROLL): ("enroll", _S.REQUEST_PRINTED),
+    (_S.REQUEST_PRINTED, _I.GRANTED): ("install", _S.ENROLLED),
+    (_S.ENROLLED, _I.ENROLL): ("enroll", _S.REQUEST_PRINTED),
 }
