@@ -57,6 +57,9 @@ from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType, Pr
 if TYPE_CHECKING:
     pass
 
+HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
+HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
+
 
 class IsakmpEngine:
     """All of one router's IKE. Deterministic: same events, time, octets and keys, same actions."""
@@ -162,10 +165,27 @@ class IsakmpEngine:
         return self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
 
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
+        made_room = self._make_room(event.remote)
         sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
         actions = self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]
+        return [*made_room, *actions]
+
+    def _make_room(self, remote: Endpoint) -> list[Action]:
+        """Anybody may send message 1: the oldest half-open SAs give way, complete ones never do."""
+        half_open = [
+            sa for sa in self.table.sas.values() if not sa.initiator and not sa.is_complete
+        ]
+        same = [sa for sa in half_open if sa.remote.address == remote.address]
+        actions: list[Action] = []
+        for found, limit in ((same, HALF_OPEN_OF_ADDRESS), (half_open, HALF_OPEN_IN_ALL)):
+            if len(found) >= limit:
+                oldest = min(found, key=lambda sa: sa.created)
+                error = ProtocolError("half-open-limit", f"more than {limit} half-open SAs")
+                actions.append(self._context.refused(oldest.remote, 0, "MM1", error))
+                actions += self._context.drop_sa(oldest, "half-open limit")
+                half_open = [sa for sa in half_open if sa is not oldest]
         return actions
 
     def _receive_quick_mode(
