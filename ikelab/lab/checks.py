@@ -1,6 +1,20 @@
 """What an administrator does after a lab is up, and what must then hold: `trust:` and `checks:`.
 
-Plain data and its reading from `lab.yaml`; `steps.py` carries it out on a running lab.
+Plain data and its reading from `lab.yaml`; `steps.py` carries it out on a running lab. `checks:` is
+a list that is gone through once, from top to bottom. What must hold:
+
+    wait           {node, for, of?, within?}     a condition, within seconds (30)
+    ping           {from, to, source?, count?}   every echo request (5) is answered
+    unreachable    {from, to, source?}           an echo request is not
+    show-contains  {node, command, text}         a show command prints the text
+    refused        {node, reason}                the node has refused a peer's message: `revoked`
+
+What is done in between; it holds if the node takes it:
+
+    exec           {node, command}               a command at the node's console
+    configure      {node, lines}                 lines typed after `configure terminal`
+    trust          {node, trustpoint, ca, grant?, enroll?}   as an entry of `trust:`
+    power-off      {node}                        its links go down, its process ends without goodbye
 """
 
 from __future__ import annotations
@@ -26,12 +40,14 @@ class Trust:
     enters it, authenticates the trustpoint and enrolls.
 
     grant: where the request then waits and is granted, None where the CA does that by itself.
+    enroll: False: only authenticate, the node is to enroll later or never.
     """
 
     node: str
     trustpoint: str
     ca: str
     grant: str | None = None
+    enroll: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,40 @@ class ShowContains:
     text: str
 
 
-Check = Wait | Ping | ShowContains
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The node has refused some message of a peer for this reason. reason: as its counters name it
+    (`show crypto isakmp` drops), such as "revoked" or "untrusted-issuer".
+    """
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A command of the exec mode is taken by the node."""
+
+    node: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Lines typed after `configure terminal` are taken by the node, all of them."""
+
+    node: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOff:
+    """A node of any kind is gone: its peers hear no goodbye, its links are down. For good."""
+
+    node: str
+
+
+Check = Wait | Ping | ShowContains | Refused | Exec | Configure | Trust | PowerOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +125,57 @@ class Names:
 
     def node(self, value: Value) -> str | None:
         """The node that is named here: one with a console, so none for storage."""
-        name = value.text()
-        node = None if name is None else value.one_of(name, self.nodes, "node")
+        node = self.any_node(value)
         if node is not None and node.kind is NodeKind.STORAGE:
-            value.complain(f"{name} is a storage node, it has no console")
+            value.complain(f"{node.name} is a storage node, it has no console")
             return None
         return node.name if node else None
+
+    def any_node(self, value: Value) -> NodeSpec | None:
+        """The node of any kind that is named here."""
+        name = value.text()
+        return None if name is None else value.one_of(name, self.nodes, "node")
 
 
 def read_trust(value: Value, names: Names) -> Iterator[Trust]:
     """The entries of `trust:`, checked against both nodes' configurations."""
-    keys = ("node", "trustpoint", "ca")
     for item in value.items():
-        fields = item.fields((*keys, "grant"), required=keys)
-        if any(key not in fields for key in keys):
-            continue
-        node, ca = names.node(fields["node"]), names.node(fields["ca"])
-        trustpoint = fields["trustpoint"].text()
-        config, server = names.configs.get(node or ""), names.configs.get(ca or "")
-        if config is not None and trustpoint:
-            fields["trustpoint"].one_of(trustpoint, config.trustpoints, f"trustpoint on {node}")
-        if server is not None and not server.servers:
-            fields["ca"].complain(f"{ca} has no `crypto pki server`")
-        grant = _read_grant(fields["grant"], ca, server) if "grant" in fields else None
-        if node and ca and trustpoint:
-            yield Trust(node, trustpoint, ca, grant)
+        trust = _read_trust(item, names)
+        if trust is not None:
+            yield trust
+
+
+def _read_trust(value: Value, names: Names) -> Trust | None:
+    keys = ("node", "trustpoint", "ca")
+    fields = value.fields((*keys, "grant", "enroll"), required=keys)
+    if any(key not in fields for key in keys):
+        return None
+    node, ca = names.node(fields["node"]), names.node(fields["ca"])
+    trustpoint = fields["trustpoint"].text()
+    config, server = names.configs.get(node or ""), names.configs.get(ca or "")
+    if config is not None and trustpoint:
+        fields["trustpoint"].one_of(trustpoint, config.trustpoints, f"trustpoint on {node}")
+    if server is not None and not server.servers:
+        fields["ca"].complain(f"{ca} has no `crypto pki server`")
+    grant = _read_grant(fields["grant"], ca, server) if "grant" in fields else None
+    enroll = fields["enroll"].choice(("yes", "no")) if "enroll" in fields else "yes"
+    if enroll == "no":
+        _complain_of_enrolling(fields, config, trustpoint)
+    if node is None or ca is None or not trustpoint or enroll is None:
+        return None
+    return Trust(node, trustpoint, ca, grant, enroll == "yes")
+
+
+def _complain_of_enrolling(
+    fields: Mapping[str, Value], config: RunningConfig | None, trustpoint: str | None
+) -> None:
+    """What would enroll although `enroll: no` stands there."""
+    if "grant" in fields:
+        fields["grant"].complain("nothing is granted without a request", "leave `grant:` out")
+    point = config.trustpoints.get(trustpoint or "") if config is not None else None
+    if point is not None and point.auto_enroll is not None:
+        hint = f"leave one of the two out; trustpoint {trustpoint} enrolls as soon as it can"
+        fields["enroll"].complain("`enroll: no` and `auto-enroll`", hint)
 
 
 def _read_grant(value: Value, ca: str | None, config: RunningConfig | None) -> str | None:
@@ -180,9 +255,49 @@ def _read_show(value: Value, names: Names) -> Check | None:
     return ShowContains(node, command, text)
 
 
+def _read_refused(value: Value, names: Names) -> Check | None:
+    found = _node_and(value, names, "reason")
+    return Refused(*found) if found else None
+
+
+def _read_exec(value: Value, names: Names) -> Check | None:
+    found = _node_and(value, names, "command")
+    return Exec(*found) if found else None
+
+
+def _node_and(value: Value, names: Names, key: str) -> tuple[str, str] | None:
+    """A node with a console, and the text of one more key."""
+    fields = value.fields(("node", key), required=("node", key))
+    if len(fields) < 2:
+        return None
+    node, text = names.node(fields["node"]), fields[key].text()
+    return (node, text) if node is not None and text else None
+
+
+def _read_configure(value: Value, names: Names) -> Check | None:
+    keys = ("node", "lines")
+    fields = value.fields(keys, required=keys)
+    if len(fields) < len(keys):
+        return None
+    node = names.node(fields["node"])
+    lines = tuple(line for item in fields["lines"].items() if (line := item.text()))
+    return Configure(node, lines) if node is not None and lines else None
+
+
+def _read_power_off(value: Value, names: Names) -> Check | None:
+    fields = value.fields(("node",), required=("node",))
+    node = names.any_node(fields["node"]) if "node" in fields else None
+    return PowerOff(node.name) if node else None
+
+
 _READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
     "wait": _read_wait,
     "ping": _read_ping,
     "unreachable": _read_unreachable,
     "show-contains": _read_show,
+    "refused": _read_refused,
+    "exec": _read_exec,
+    "configure": _read_configure,
+    "trust": _read_trust,
+    "power-off": _read_power_off,
 }

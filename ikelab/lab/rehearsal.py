@@ -12,6 +12,7 @@ from ikelab.lab import lifecycle, report, state
 from ikelab.lab.lifecycle import Progress
 from ikelab.lab.record import Owner, write_capture
 from ikelab.lab.steps import Result, carry_out, establish_trust, title_of
+from ikelab.lab.supervisor import SWITCHED_OFF
 from ikelab.lab.topology import Topology
 from ikelab.runtime.control import ControlClient, Json
 from ikelab.runtime.nodespec import NodeKind
@@ -90,7 +91,7 @@ def _deaths(topology: Topology) -> Iterator[Result]:
     fields = status if isinstance(status, dict) else {}
     nodes, faults = fields.get("nodes"), fields.get("faults")
     for node in nodes if isinstance(nodes, list) else ():
-        if isinstance(node, dict) and node.get("state") != "running":
+        if isinstance(node, dict) and node.get("state") not in ("running", SWITCHED_OFF):
             yield Result(f"{node.get('name')} runs to the end", False, str(node.get("state")))
     for fault in faults if isinstance(faults, list) else ():
         yield Result("every segment is captured", False, str(fault))

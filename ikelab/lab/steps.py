@@ -11,10 +11,24 @@ from typing import assert_never
 
 from ikelab.errors import ConfigError, LabError
 from ikelab.ios.config_text import parse_config
-from ikelab.lab.checks import Check, Ping, ShowContains, Trust, Wait
+from ikelab.lab import state
+from ikelab.lab.checks import (
+    Check,
+    Configure,
+    Exec,
+    Ping,
+    PowerOff,
+    Refused,
+    ShowContains,
+    Trust,
+    Wait,
+)
 from ikelab.lab.topology import Topology
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.nodespec import NodeSpec
+
+Deed = Wait | Ping | ShowContains | Refused | Exec | Configure
+"""What goes through the console of one node."""
 
 _CA_SECONDS = 60.0  # two RSA keys and an enrollment with the CA above; usually under a second
 _ENROLL_SECONDS = 60.0
@@ -49,13 +63,16 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
     fingerprint = read_fingerprint(ca)
     config = parse_config(node.config, file=node.config_file, mode=node.mode)
     lines = [f"crypto pki trustpoint {trust.trustpoint}", f"fingerprint {fingerprint}", "exit"]
-    is_subordinate = trust.trustpoint in config.servers
-    if is_subordinate:
+    is_server = trust.trustpoint in config.servers
+    if is_server:
         lines += [f"crypto pki server {trust.trustpoint}", "no shutdown", "exit"]
     with ControlClient(node.control_path) as client:
         client.configure(lines)
         client.exec(f"crypto pki authenticate {trust.trustpoint}")
-        if not is_subordinate and config.trustpoints[trust.trustpoint].auto_enroll is None:
+        if not trust.enroll:
+            _wait(client, "authenticated", trust.trustpoint, node)
+            return f"{node.name} knows {ca.name} (trustpoint {trust.trustpoint})"
+        if not is_server and config.trustpoints[trust.trustpoint].auto_enroll is None:
             _wait(client, "authenticated", trust.trustpoint, node)
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         granted = ""
@@ -66,7 +83,7 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
             granted = f", request {_grant(client, trust, ca)} granted there"
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         _wait(client, "enrolled", trust.trustpoint, node)
-        if is_subordinate:
+        if is_server:
             _wait(client, "ca-enabled", trust.trustpoint, node)
     return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint}){granted}"
 
@@ -129,22 +146,41 @@ def _wait(client: ControlClient, condition: str, of: str, node: NodeSpec) -> Non
 def carry_out(topology: Topology, check: Check) -> Result:
     """One check. What the node refuses to do counts as failed."""
     title = title_of(check)
-    node = topology.node(check.node)
     try:
-        with ControlClient(node.control_path) as client:
-            match check:
-                case Wait():
-                    held = client.wait(check.condition, of=check.of, timeout=check.within)
-                    return Result(title, held, "" if held else f"not within {check.within} s")
-                case Ping():
-                    return _ping(title, check, node)
-                case ShowContains():
-                    text = client.exec(check.command)
-                    return Result(title, check.text in text, _excerpt(text, check.text))
-                case _:
-                    assert_never(check)
+        match check:
+            case Trust():
+                return Result(title, True, establish_trust(topology, check))
+            case PowerOff():
+                with ControlClient(state.control_path(topology.name)) as supervisor:
+                    supervisor.call("power-off", node=check.node)
+                return Result(title, True, "")
+            case _:
+                with ControlClient(topology.node(check.node).control_path) as client:
+                    return _at_console(client, title, check, topology.node(check.node))
     except (LabError, ConfigError) as error:
         return Result(title, False, str(error).replace("\n", " "))
+
+
+def _at_console(client: ControlClient, title: str, check: Deed, node: NodeSpec) -> Result:
+    """What is seen or done through a node's control socket."""
+    match check:
+        case Wait():
+            held = client.wait(check.condition, of=check.of, timeout=check.within)
+            return Result(title, held, "" if held else f"not within {check.within} s")
+        case Ping():
+            return _ping(title, check, node)
+        case ShowContains():
+            text = client.exec(check.command)
+            return Result(title, check.text in text, _excerpt(text, check.text))
+        case Refused():
+            return _refused(title, check, client)
+        case Exec():
+            return Result(title, True, client.exec(check.command).strip().replace("\n", " / "))
+        case Configure():
+            client.configure(check.lines)
+            return Result(title, True, "")
+        case _:
+            assert_never(check)
 
 
 def title_of(check: Check) -> str:
@@ -159,8 +195,33 @@ def title_of(check: Check) -> str:
             return f"{check.node} {verb} {check.to}{source}"
         case ShowContains():
             return f"{check.node}: {check.command} has {check.text!r}"
+        case Refused():
+            return f"{check.node} has refused a peer: {check.reason}"
+        case Exec():
+            return f"{check.node}# {check.command}"
+        case Configure():
+            return f"{check.node}(config)# {' / '.join(check.lines)}"
+        case Trust():
+            verb = "enrolls with" if check.enroll else "authenticates"
+            return f"{check.node} {verb} {check.ca} (trustpoint {check.trustpoint})"
+        case PowerOff():
+            return f"{check.node} is switched off"
         case _:
             assert_never(check)
+
+
+def _refused(title: str, check: Refused, client: ControlClient) -> Result:
+    """What the node counts of its refusals."""
+    snapshot = client.snapshot()
+    drops = snapshot.get("drops")
+    seen = {
+        str(row.get("reason")): f"{row.get('count')} times, last: {row.get('last')}"
+        for row in (drops if isinstance(drops, list) else ())
+        if isinstance(row, dict)
+    }
+    if check.reason in seen:
+        return Result(title, True, seen[check.reason])
+    return Result(title, False, f"refused was: {', '.join(seen) or 'nothing'}")
 
 
 def _ping(title: str, check: Ping, node: NodeSpec) -> Result:

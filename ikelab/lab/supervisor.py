@@ -4,7 +4,7 @@ It imports what the nodes need once and then forks them, so that a router costs 
 It is single-threaded, and forks before its event loop runs. When it ends, however it ends, the
 kernel ends the nodes (PR_SET_PDEATHSIG).
 
-Its own control socket knows: status, flush, stop (`runtime/control.py`).
+Its own control socket knows: status, flush, stop (`runtime/control.py`), and power-off of a node.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from ikelab.errors import IkelabError, LabError
 from ikelab.lab import state
 from ikelab.lab.plan import SWITCH
 from ikelab.lab.topology import Topology
-from ikelab.runtime.control import ControlClient, ControlServer, Json, Request
-from ikelab.runtime.namespace import enter
+from ikelab.runtime.control import ControlClient, ControlServer, Json, Request, text_of
+from ikelab.runtime.dataplane.tap import set_link
+from ikelab.runtime.namespace import enter, inside
 from ikelab.runtime.nodespec import NodeKind, NodeSpec, namespace_name
 from ikelab.runtime.sniffer import Sniffer
 
@@ -44,6 +45,9 @@ control socket answers.
 START_SECONDS = 30.0  # for all nodes of a stage to answer; the slowest work is an RSA key
 _STOP_SECONDS = 5.0  # for one node between SIGTERM and SIGKILL: its DELETEs take milliseconds
 _LOG_TAIL = 12  # lines of a dead node's log that are worth showing
+
+SWITCHED_OFF = "switched off"
+"""State of a node that was ended on purpose, by power-off."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -191,7 +195,12 @@ class Supervisor:
             loop.add_reader(lifeline, lose, lifeline)
         server = ControlServer(
             state.control_path(self.topology.name),
-            {"status": self._status, "flush": self._flush, "stop": stop_and_count},
+            {
+                "status": self._status,
+                "flush": self._flush,
+                "power-off": self._power_off,
+                "stop": stop_and_count,
+            },
         )
         await server.start()
         tell(ready, None)
@@ -272,6 +281,20 @@ class Supervisor:
         ]
         faults: list[Json] = list(self.faults)
         return {"nodes": nodes, "frames": self._counts(), "faults": faults}
+
+    async def _power_off(self, request: Request) -> Json:
+        """One node is gone as by a power cut: first its links, so that no goodbye gets out."""
+        name = text_of(request, "node")
+        node = next((one for one in self.nodes if one.spec.name == name), None)
+        if node is None or node.ended:
+            raise LabError(f"there is no node {name} that runs")
+        with inside(node.spec.namespace):
+            for attachment in node.spec.attachments:
+                set_link(attachment.ifname, False)
+        signal.pidfd_send_signal(node.pidfd, signal.SIGKILL)
+        await self._ended(node, _STOP_SECONDS)
+        node.ended = SWITCHED_OFF
+        return None
 
     def _flush(self, request: Request) -> Json:
         """Write down what is queued now; the counters."""

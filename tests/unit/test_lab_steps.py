@@ -13,7 +13,16 @@ import pytest
 
 from ikelab.errors import ConfigError, LabError
 from ikelab.lab import steps
-from ikelab.lab.checks import Check, Ping, ShowContains, Trust, Wait
+from ikelab.lab.checks import (
+    Check,
+    Configure,
+    Exec,
+    Ping,
+    Refused,
+    ShowContains,
+    Trust,
+    Wait,
+)
 from ikelab.lab.topology import Topology
 from ikelab.runtime.control import ControlServer, Json, Request
 from tests.unit.lab_files import CA, LAB, ROUTER, loaded
@@ -34,9 +43,15 @@ class Pretender:
     told: list[str] = field(default_factory=list)
     holds: set[str] = field(default_factory=lambda: {"ca-enabled", "enrolled", "authenticated"})
     shows: dict[str, str] = field(default_factory=dict)
+    drops: list[Json] = field(default_factory=list)
 
     def handlers(self) -> dict[str, Callable[[Request], Json]]:
-        return {"exec": self._exec, "configure": self._configure, "wait": self._wait}
+        return {
+            "exec": self._exec,
+            "configure": self._configure,
+            "wait": self._wait,
+            "snapshot": lambda request: {"drops": self.drops},
+        }
 
     def _exec(self, request: Request) -> Json:
         command = str(request["command"])
@@ -181,6 +196,13 @@ def test_enrollment_that_does_not_end_is_told(act: Callable[..., Scene]) -> None
         steps.establish_trust(scene.topology, Trust("r1", "ra", "ca"))
 
 
+def test_without_enrollment_the_ca_is_only_authenticated(act: Callable[..., Scene]) -> None:
+    scene = act()
+    said = steps.establish_trust(scene.topology, Trust("r1", "ra", "ca", enroll=False))
+    assert said == "r1 knows ca (trustpoint ra)"
+    assert scene.r1.told[-2:] == ["crypto pki authenticate ra", "wait: authenticated ra"]
+
+
 REQUESTS = """\
 Router certificates requests:
 ReqID  State      Fingerprint                      SubjectName
@@ -270,6 +292,35 @@ def test_show_contains_gives_the_line_or_what_was_there_instead(act: Callable[..
         False,
         "shown: dst src state / 1.1.1.1 2.2.2.2 QM_IDLE",
     )
+
+
+def test_refused_is_what_the_node_counts(act: Callable[..., Scene]) -> None:
+    scene = act()
+    scene.r1.drops.append({"reason": "revoked", "count": 2, "last": "0x3 was revoked"})
+    hit = one_check(scene, Refused("r1", "revoked"))
+    miss = one_check(scene, Refused("r1", "expired"))
+    assert (hit.passed, hit.detail) == (True, "2 times, last: 0x3 was revoked")
+    assert (miss.passed, miss.detail) == (False, "refused was: revoked")
+    assert one_check(scene, Refused("ca", "expired")).detail == "refused was: nothing"
+
+
+def test_commands_and_lines_go_to_the_node_that_is_named(act: Callable[..., Scene]) -> None:
+    scene = act()
+    done = one_check(scene, Exec("r1", "clear crypto isakmp"))
+    assert (done.passed, done.title) == (True, "r1# clear crypto isakmp")
+    done = one_check(scene, Configure("r1", ("interface Tunnel1", "shutdown")))
+    assert (done.passed, done.title) == (True, "r1(config)# interface Tunnel1 / shutdown")
+    assert scene.r1.told == ["clear crypto isakmp", "conf: interface Tunnel1", "conf: shutdown"]
+
+
+def test_trust_among_the_checks_that_does_not_come_about_has_failed(
+    act: Callable[..., Scene],
+) -> None:
+    scene = act()
+    assert one_check(scene, Trust("r1", "ra", "ca")).detail == "r1 enrolled with ca (trustpoint ra)"
+    scene.ca.holds.clear()
+    failed = one_check(scene, Trust("r1", "ra", "ca"))
+    assert not failed.passed and "certificate server on ca is not enabled" in failed.detail
 
 
 def test_what_the_node_refuses_has_failed(act: Callable[..., Scene]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikelab.errors import ConfigError
-from ikelab.lab.checks import Ping, ShowContains, Trust, Wait
+from ikelab.lab.checks import Configure, Exec, Ping, PowerOff, Refused, ShowContains, Trust, Wait
 from ikelab.lab.topology import NODES, load
 from ikelab.lab.yaml_reader import FILE_OCTETS
 from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, Route
@@ -67,6 +67,33 @@ def test_all_kinds_of_checks_are_read(tmp_path: Path) -> None:
         Ping("r1", "10.0.0.1", None, 1, reachable=False),
         ShowContains("r1", "show crypto isakmp sa", "QM_IDLE"),
     )
+
+
+def test_deeds_stand_between_what_must_hold(tmp_path: Path) -> None:
+    checks = """\
+  - trust: {node: r1, trustpoint: ra, ca: ca, enroll: no}
+  - exec: {node: r1, command: clear crypto isakmp}
+  - configure: {node: r1, lines: [no crypto pki trustpoint ra, ip http server]}
+  - power-off: {node: disk}
+  - refused: {node: ca, reason: revoked}
+"""
+    lab = LAB.partition("  - ping:")[0] + checks
+    assert loaded(tmp_path, lab).checks == (
+        Trust("r1", "ra", "ca", enroll=False),
+        Exec("r1", "clear crypto isakmp"),
+        Configure("r1", ("no crypto pki trustpoint ra", "ip http server")),
+        PowerOff("disk"),
+        Refused("ca", "revoked"),
+    )
+
+
+def test_a_trustpoint_that_enrolls_by_itself_cannot_be_told_not_to(tmp_path: Path) -> None:
+    router = ROUTER.replace("192.0.2.1\n", "192.0.2.1\n auto-enroll 70\n", 1)
+    text = router.format(name="r1", address="192.0.2.2", more="")
+    assert errors(tmp_path, changed("ca: ca}", "ca: ca, enroll: no}"), r1=text) == [
+        "lab.yaml:19:48: `enroll: no` and `auto-enroll` (leave one of the two out; trustpoint ra"
+        " enrolls as soon as it can)"
+    ]
 
 
 def test_a_trust_entry_may_name_who_grants(tmp_path: Path) -> None:
@@ -182,6 +209,18 @@ def test_the_labs_of_the_project_are_good() -> None:
         (LAB + "  - show-contains: {node: r1, command: reload, text: x}\n", "a check only shows"),
         (LAB + "  - wait: {node: r1, for: tunel-up}\n", "did you mean 'tunnel-up'?"),
         (LAB + "  - wait: {node: r1, for: ready, within: 99999}\n", "from 1 to 3600"),
+        (changed("ca: ca}", "ca: ca, enroll: maybe}"), "lab.yaml:19:48: trust[1].enroll cannot be"),
+        (changed("ca: ca}", "ca: ca, grant: ca, enroll: no}"), "granted without a request"),
+        (LAB + "  - power-off: {node: r2}\n", "lab.yaml:22:23: no node 'r2'"),
+        (LAB + "  - power-off: r1\n", "lab.yaml:22:16: checks[2].power-off should be a mapping"),
+        (LAB + "  - exec: {node: disk, command: x}\n", "lab.yaml:22:18: disk is a storage node"),
+        (LAB + "  - exec: {node: r1}\n", "checks[2].exec lacks command"),
+        (
+            LAB + "  - configure: {node: r1, lines: end}\n",
+            "lab.yaml:22:34: checks[2].configure.lines",
+        ),
+        (LAB + "  - refused: {node: r1, why: x}\n", "unknown key 'why' in checks[2].refused"),
+        (LAB + "  - trust: {node: r1, trustpoint: rb, ca: ca}\n", "lab.yaml:22:35: no trustpoint"),
         ("", "lab.yaml: the file is empty"),
         ("- a\n", "lab.yaml:1:1: the file should be a mapping"),
         ("a: [\n", "lab.yaml:2:1: not YAML"),

@@ -108,11 +108,7 @@ class TapDevice:
 
     def set_up(self, up: bool) -> None:
         """IFF_UP on or off; the connected route comes and goes with it."""
-        request = _ifreq(self.ifname, bytes(2))
-        with _control_socket() as control:
-            flags = struct.unpack_from("=H", fcntl.ioctl(control, _SIOCGIFFLAGS, request), 16)[0]
-            flags = flags | _IFF_UP if up else flags & ~_IFF_UP
-            fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(self.ifname, struct.pack("=H", flags)))
+        set_link(self.ifname, up)
         self.up = up
 
     def close(self) -> None:
@@ -144,6 +140,15 @@ class TapDevice:
             ):
                 sockaddr = struct.pack("=HH4s", socket.AF_INET, 0, value)
                 fcntl.ioctl(control, number, _ifreq(self.ifname, sockaddr))
+
+
+def set_link(ifname: str, up: bool) -> None:
+    """IFF_UP of any device of this namespace. Raises OSError where there is none."""
+    request = _ifreq(ifname, bytes(2))
+    with _control_socket() as control:
+        flags = struct.unpack_from("=H", fcntl.ioctl(control, _SIOCGIFFLAGS, request), 16)[0]
+        flags = flags | _IFF_UP if up else flags & ~_IFF_UP
+        fcntl.ioctl(control, _SIOCSIFFLAGS, _ifreq(ifname, struct.pack("=H", flags)))
 
 
 def _open(ifname: str) -> int:

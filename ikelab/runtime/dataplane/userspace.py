@@ -181,6 +181,8 @@ class UserspaceDataPlane:
         tunnel, pair = self._inbound.pop(inbound_spi)
         tunnel.pairs.remove(pair)
         self._choose(tunnel)
+        if not tunnel.pairs:
+            tunnel.asked = float("-inf")  # that request was answered; the next packet asks anew
 
     # --- what there is ------------------------------------------------------------------------
 
