@@ -86,7 +86,8 @@ class StaticRoute:
 class RunningConfig:
     """One node's whole configuration.
 
-    key_pairs: RSA key pairs to make where absent, label to bits of modulus. policies: by priority.
+    key_pairs: RSA key pairs to make where absent, label to bits of modulus; exportable: labels of
+    those that may leave the router again. policies: by priority.
     """
 
     hostname: str = "Router"
@@ -105,6 +106,7 @@ class RunningConfig:
     http_server: bool = False
     http_port: int = 80
     routes: tuple[StaticRoute, ...] = ()
+    exportable: frozenset[str] = frozenset()
 
     @property
     def fqdn(self) -> str:

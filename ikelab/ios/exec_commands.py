@@ -6,6 +6,7 @@ Each becomes a `Command` whose name is the row's fixed keywords. A few belong to
 
 from __future__ import annotations
 
+from ikelab.ios.enrollment_commands import ENROLLMENT_ROWS
 from ikelab.ios.row import Mode, exec_row
 
 CONFIG = (Mode.CONFIG,)
@@ -131,4 +132,4 @@ CONSOLE_ROWS = (
     ),
 )
 
-EXEC_ROWS = (*SHOW_ROWS, *PKI_EXEC_ROWS, *NODE_ROWS, *CONSOLE_ROWS)
+EXEC_ROWS = (*SHOW_ROWS, *PKI_EXEC_ROWS, *ENROLLMENT_ROWS, *NODE_ROWS, *CONSOLE_ROWS)

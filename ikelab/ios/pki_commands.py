@@ -30,10 +30,28 @@ def _name(arguments: Arguments) -> str:
     return arguments.text("name")
 
 
+_NOBODY_PASTES = "auto-enroll has no effect with enrollment terminal: nobody is there to paste"
+
 # --- crypto pki trustpoint --------------------------------------------------------------------
 
 
+def _set_terminal(trustpoint: TrustpointConfig, arguments: Arguments) -> TrustpointConfig:
+    """In place of a URL, as in IOS the last of the two holds."""
+    if trustpoint.auto_enroll is not None:
+        raise ConfigError(_NOBODY_PASTES, hint="`no auto-enroll` first")
+    form = "pem" if "pem" in arguments else "base64"
+    return replace(trustpoint, terminal=form, enrollment_url=None)
+
+
+def _show_terminal(trustpoint: TrustpointConfig) -> list[Shown]:
+    if trustpoint.terminal is None:
+        return []
+    return [shown(pem="pem" if trustpoint.terminal == "pem" else None)]
+
+
 def _set_auto_enroll(trustpoint: TrustpointConfig, arguments: Arguments) -> TrustpointConfig:
+    if trustpoint.terminal is not None:
+        raise ConfigError(_NOBODY_PASTES, hint="`enrollment url` enrolls by itself")
     return replace(
         trustpoint,
         auto_enroll=arguments.number("percent", 100),
@@ -95,10 +113,21 @@ TRUSTPOINT_ROWS = (
         lambda trustpoint, _: replace(trustpoint, retry_period=60),
         lambda t: [] if t.retry_period == 60 else [shown(minutes=t.retry_period // 60)],
     ),
-    TRUSTPOINT.attribute(
+    TRUSTPOINT.row(
         "enrollment url HTTP_URL:enrollment_url",
         "CA server enrollment URL | URL of the CA server, http://HOST[:PORT]",
-        "enrollment_url",
+        lambda trustpoint, arguments: replace(
+            trustpoint, enrollment_url=arguments.text("enrollment_url"), terminal=None
+        ),
+        lambda trustpoint, _: replace(trustpoint, enrollment_url=None),
+        lambda t: [] if t.enrollment_url is None else [shown(enrollment_url=t.enrollment_url)],
+    ),
+    TRUSTPOINT.row(
+        "enrollment terminal [pem:pem]",
+        "Enroll via the terminal (cut-and-paste) | Include PEM encapsulation boundaries",
+        _set_terminal,
+        lambda trustpoint, _: replace(trustpoint, terminal=None),
+        _show_terminal,
     ),
     TRUSTPOINT.flag("serial-number", "include serial number in subject name", "serial_number"),
     TRUSTPOINT.row(
@@ -307,12 +336,15 @@ SERVER_ROWS = (
         " | Automatically grant rollover requests | Grant rollover requests of subordinate CAs",
         "grant_auto_rollover_ca_cert",
     ),
-    SERVER.row(
-        "grant auto",
-        "",
-        lambda server, _: replace(server, grant="auto"),
-        lambda server, _: replace(server, grant="manual"),
-        _show_grant,
+    replace(
+        SERVER.row(
+            "grant auto",
+            "",
+            lambda server, _: replace(server, grant="auto"),
+            lambda server, _: replace(server, grant="manual"),
+            _show_grant,
+        ),
+        notice="%PKI-6-CS_GRANT_AUTO: All enrollment requests will be automatically granted.",
     ),
     SERVER.row(
         "lifetime crl <0-336>:hours [<0-59>:minutes]",
@@ -387,19 +419,37 @@ def _remove_server(config: RunningConfig, _: str, arguments: Arguments) -> Runni
 
 def _add_key_pair(config: RunningConfig, arguments: Arguments) -> RunningConfig:
     label, bits = arguments.text("label"), arguments.number("modulus")
-    return replace(config, key_pairs={**config.key_pairs, label: bits})
+    marked = {label} if "exportable" in arguments else set()
+    return replace(
+        config,
+        key_pairs={**config.key_pairs, label: bits},
+        exportable=config.exportable - {label} | marked,
+    )
+
+
+def _show_key_pairs(config: RunningConfig) -> list[Shown]:
+    return [
+        shown(
+            label=label,
+            exportable="exportable" if label in config.exportable else None,
+            modulus=bits,
+        )
+        for label, bits in config.key_pairs.items()
+    ]
 
 
 PKI_ROWS = (
     GLOBAL.row(
-        "crypto key generate rsa [general-keys] label LABEL:label modulus MODULUS:modulus",
+        "crypto key generate rsa [general-keys] label LABEL:label [exportable:exportable]"
+        " modulus MODULUS:modulus",
         "Encryption module | Long term key operations | Generate new keys | Generate RSA keys"
         " | Generate a general purpose RSA key pair for signing and encryption"
-        " | Provide a label | RSA keypair label | Provide number of modulus bits"
+        " | Provide a label | RSA keypair label | Allow the key to be exported"
+        " | Provide number of modulus bits"
         " | size of the key modulus",
         _add_key_pair,
         None,
-        lambda config: [shown(label=n, modulus=bits) for n, bits in config.key_pairs.items()],
+        _show_key_pairs,
         once=True,
     ),
     enter_row(

@@ -58,9 +58,9 @@ class Row:
 
     edit: None for a row that the node carries out or the console itself. undo: its `no` form, None
     where IOS has none. enters: the mode after it, at the section that `key` names. notice: what
-    the console says when the section is new. once: what it makes is kept by the node, not shown by
-    IOS's running-config, though a file needs it. spelled: how the running-config writes the first
-    words where that differs.
+    the console says when it has changed something. once: what it makes is kept by the node, not
+    shown by IOS's running-config, though a file needs it. spelled: how the running-config writes
+    the first words where that differs.
     """
 
     modes: tuple[Mode, ...]

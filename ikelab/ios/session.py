@@ -113,7 +113,8 @@ class Session:
 
     def _console(self, found: Found, *, at_console: bool) -> Outcome:
         """A command without an edit: the console's own, or the node's. at_console: not by `do`."""
-        name = found.row.grammar.name
+        refuse_weak(found.weak, self.mode)
+        name = ("no " if found.negative else "") + found.row.grammar.name
         if name == "configure terminal" and at_console:
             self.place = Place(Mode.CONFIG)
             return Said("Enter configuration commands, one per line.  End with CNTL/Z.\n")

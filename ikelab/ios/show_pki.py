@@ -260,7 +260,7 @@ def show_keys(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
         yield f"Key name: {row.label}"
         yield "Key type: RSA KEYS"
         yield f" Usage: {row.usage}"
-        yield " Key is not exportable."
+        yield f" Key is {'' if row.exportable else 'not '}exportable."
         yield " Key Data:"
         digits = grouped(row.public_key.hex().upper())
         # Seven groups of four octets and a blank a line.

@@ -195,6 +195,7 @@ class KeyRow:
     public_key: bytes
     generated: datetime | None = None
     usage: str = "General Purpose Key"
+    exportable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

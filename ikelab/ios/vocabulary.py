@@ -119,6 +119,13 @@ REVOCATION = choice(
         "none": ("none", "Ignore revocation check"),
     }
 )
+KEY_CIPHERS = choice(
+    {
+        "3des": ("3des", "Use 3des encryption to protect the private key"),
+        "aes": ("aes", "Use AES-256 to protect the private key"),
+    },
+    weak={"3des": "3DES"},
+)
 DATABASE_LEVELS = choice(
     {
         "complete": ("complete", "Each issued certificate is saved to the database"),
@@ -156,4 +163,5 @@ KINDS: Mapping[str, Kind] = {
     "DIGEST": DIGESTS,
     "REVOCATION": REVOCATION,
     "DATABASE_LEVEL": DATABASE_LEVELS,
+    "KEY_CIPHER": KEY_CIPHERS,
 }

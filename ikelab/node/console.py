@@ -15,11 +15,12 @@ from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
+from ikelab.ios.typed import Typed
 from ikelab.isakmp.events import Clear
 from ikelab.node.events import NodeAction
+from ikelab.node.pki_console import PkiConsole
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
-from ikelab.pki.ca_events import RequestRefused
 from ikelab.pki.cert_server import PASSWORD_MINUTES, CertificateServer
 from ikelab.types import Now
 
@@ -53,20 +54,26 @@ class Console:
         self._router = router
         self._plane = plane
         self._session = Session(router.config, mode=router.mode)
+        self._pki = PkiConsole(router)
         self.log = NodeLog()
 
-    def exec(self, line: str, now: Now) -> Answer:
-        """One line of exec mode. Raises ConfigError with what the console prints about a fault."""
+    def exec(self, text: str, now: Now) -> Answer:
+        """One command of exec mode; on the lines below it, what it asks for (`ios/typed.py`).
+
+        Raises ConfigError with what the console prints about a fault.
+        """
+        line, typed = Typed.split(text)
         self._session.config = self._router.config
         outcome = self._session.enter(line)
         match outcome:
             case Said(text, failed):
                 if failed:
                     raise ConfigError(text.rstrip("\n"))
+                typed.finish("this line")
                 return Answer(text)
             case Command():
                 try:
-                    return self._deed(outcome, now)
+                    return self._deed(outcome, typed, now)
                 except PkiError as error:
                     raise ConfigError(f"% {error}") from error
             case Edited() | Closed():
@@ -75,32 +82,39 @@ class Console:
     def configure(self, lines: Sequence[str], now: Now) -> Answer:
         """Lines as typed after `configure terminal`: all of them are taken, or none.
 
-        The new configuration is put into force. Commands among them (`crypto pki enroll`) follow.
+        The new configuration is put into force. Commands among them (`crypto pki enroll`) follow,
+        each with what it asks for in the same text, below it.
         """
         session = Session(self._router.config, mode=self._router.mode)
         session.enter("configure terminal")
-        said, commands = "", list[Command]()
-        for number, line in enumerate(lines, start=1):
+        said, commands = "", list[tuple[Command, Typed]]()
+        for number, text in enumerate(lines, start=1):
+            line, typed = Typed.split(text)
             outcome = session.enter(line)
             match outcome:
-                case Said(text, failed):
+                case Said(words, failed):
                     if failed:
-                        raise ConfigError(f"{line.strip()}: {text.strip()}", line=number)
-                    said += text
+                        raise ConfigError(f"{line.strip()}: {words.strip()}", line=number)
+                    said += words
                 case Edited():
                     said += outcome.said
                 case Command():
-                    commands.append(outcome)
+                    commands.append((outcome, typed))
+                    continue
                 case Closed():
                     break
+            typed.finish("this line")
         actions: list[NodeAction] = []
         if session.config != self._router.config:
             actions += self._router.configure(session.config, now)
-        for command in commands:
+        for command, typed in commands:
             try:
-                answer = self._deed(command, now)
-            except PkiError as error:
-                raise ConfigError(f"% {error}") from error
+                answer = self._deed(command, typed, now)
+            except (PkiError, ConfigError) as error:
+                fault = f"% {error}" if isinstance(error, PkiError) else error.reason
+                if actions:  # what was done already must be carried out
+                    return Answer(f"{said}{fault}\n", actions)
+                raise error if isinstance(error, ConfigError) else ConfigError(fault) from error
             said += answer.text
             actions += answer.actions
         return Answer(said, actions)
@@ -113,14 +127,14 @@ class Console:
 
     # --- deeds --------------------------------------------------------------------------------
 
-    def _deed(self, command: Command, now: Now) -> Answer:
+    def _deed(self, command: Command, typed: Typed, now: Now) -> Answer:
+        if self._pki.takes(command):
+            said, actions = self._pki.carry_out(command, typed, now)
+            return Answer(said, list(actions))
+        typed.finish(command.name)
         router, arguments = self._router, command.arguments
         name = arguments.text("trustpoint")
         match command.name:
-            case "crypto pki authenticate":
-                return Answer("", router.authenticate(name, now))
-            case "crypto pki enroll":
-                return Answer("", router.enroll(name, now))
             case "crypto pki crl request":
                 return Answer("", router.request_crl(name, now))
             case "clear crypto isakmp":
@@ -132,8 +146,6 @@ class Console:
                 return Answer("", router.handle(Clear(peer, phase2_only=True), now))
             case "ping":
                 return Answer(ping=self._ping(command))
-            case "crypto pki server grant" | "crypto pki server reject":
-                return self._decide(command, now)
             case "crypto pki server password generate":
                 return self._generate_password(command, now)
             case "crypto pki server revoke":
@@ -155,18 +167,6 @@ class Console:
             arguments.number("repeat", 5),
             arguments.number("size", 100),
         )
-
-    def _decide(self, command: Command, now: Now) -> Answer:
-        """`grant` and `reject`, of one request or all; what could not be done is said."""
-        server = self._server(command)
-        value = command.arguments["request"]
-        wanted = value if isinstance(value, int) else None
-        if command.name.endswith("grant"):
-            notices = server.grant(wanted, now)
-        else:
-            notices = server.reject(wanted)
-        said = "".join(f"% {item.detail}\n" for item in notices if isinstance(item, RequestRefused))
-        return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
 
     def _generate_password(self, command: Command, now: Now) -> Answer:
         """Said once; the server keeps only its digest."""

@@ -20,10 +20,19 @@ from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
 from ikelab.isakmp.policy import Credential
-from ikelab.node.events import AcquireSa, FileNotStored, FileStored, NodeAction, NodeEvent
+from ikelab.node.events import (
+    AcquireSa,
+    FileNotStored,
+    FileStored,
+    NodeAction,
+    NodeEvent,
+    StorageNotRead,
+    StorageRead,
+)
 from ikelab.node.flows import to_isakmp_config
 from ikelab.node.storage import StorageQueue
 from ikelab.pki import enrollment_events as enrollment
+from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.events import (
@@ -33,8 +42,10 @@ from ikelab.pki.events import (
     HttpReply,
     HttpRequest,
 )
+from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
 from ikelab.pki.store import CaStore, Nvram
+from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import load_certificate
@@ -123,6 +134,8 @@ class Router:
                 return self._web_answer(handle, event, now)
             case FileStored(server) | FileNotStored(server):
                 return self.queues[server].handle(event, now) if server in self.queues else []
+            case StorageRead() | StorageNotRead():
+                return [a for name in self.queues for a in self._storage_opened(name, event, now)]
             case AcquireSa(name):
                 flows = (flow for flow in self.isakmp.config.flows if flow.name == name)
                 return [a for flow in flows for a in self._ike(isakmp.SaRequested(flow), now)]
@@ -153,39 +166,54 @@ class Router:
         actions: list[NodeAction] = []
         for label, bits in config.key_pairs.items():
             if self.nvram.load_key(label) is None:
-                self.nvram.save_key(label, self._keys.rsa_key(label, bits))
-        actions += self._configure_servers(now)
+                key = self._keys.rsa_key(label, bits)
+                self.nvram.save_key(label, key, exportable=label in config.exportable)
+        actions += self._configure_servers(before, now)
         actions += self._configure_trustpoints(before, now)
         return actions + self._refresh_isakmp(now)
 
-    def _configure_servers(self, now: Now) -> list[NodeAction]:
+    def _configure_servers(self, before: RunningConfig, now: Now) -> list[NodeAction]:
         actions: list[NodeAction] = []
         for name in [name for name in self.servers if name not in self.config.servers]:
             del self.servers[name], self.queues[name]
         for name, wanted in self.config.servers.items():
             server = self.servers.get(name)
+            was_enabled = server is not None and before.servers[name].enabled
             if server is None:
                 store = self._open_store(name)
                 server = CertificateServer(wanted, store, self._rng, self._keys, self.legacy)
                 self.servers[name], self.queues[name] = server, StorageQueue(server)
             server.config = wanted
-            running = server.state not in (ServerState.DISABLED, ServerState.STORAGE_LOST)
-            if wanted.enabled and not running:
-                actions += server.no_shut(now)
-            elif running and not wanted.enabled:
-                actions += server.shut(now)
+            if wanted.enabled and not was_enabled:
+                actions += self.queues[name].open()
+            elif was_enabled and not wanted.enabled:
+                self.queues[name].close()
+                if server.state is not ServerState.DISABLED:
+                    actions += server.shut(now)
             actions += self._pump(name)
+        return actions
+
+    def _storage_opened(
+        self, name: str, event: StorageRead | StorageNotRead, now: Now
+    ) -> list[NodeAction]:
+        """A server's storage was read: it starts, a subordinate one enrolls if it must."""
+        identity = held_identity(self.trustpoints.get(name), self.nvram)
+        actions = self.queues[name].opened(event, identity, now)
+        if actions and name in self.trustpoints:
+            actions += self._enroll_by_itself(name, now)
         return actions
 
     def _configure_trustpoints(self, before: RunningConfig, now: Now) -> list[NodeAction]:
         for name in [name for name in self.trustpoints if name not in self.config.trustpoints]:
+            self.nvram.delete_trustpoint(name)
             del self.trustpoints[name]
         actions: list[NodeAction] = []
         for name, wanted in self.config.trustpoints.items():
             if name in self.trustpoints and before.trustpoints.get(name) == wanted:
                 continue
             device = enrollment.Device(self.config.fqdn, board_serial(self.config.hostname))
-            self.trustpoints[name] = Trustpoint(
+            kind = Trustpoint if wanted.terminal is None else TerminalTrustpoint
+            self.trustpoints[name] = kind(
                 wanted,
                 device,
                 self._rng,
@@ -222,8 +250,24 @@ class Router:
         """`crypto pki enroll`."""
         return self._trustpoint(name, enrollment.Enroll(password), now)
 
+    def paste(
+        self, name: str, pasted: enrollment.PastedCa | enrollment.PastedCertificate, now: Now
+    ) -> list[NodeAction]:
+        """What somebody pasted for a trustpoint of `enrollment terminal`."""
+        return self._trustpoint(name, pasted, now)
+
+    def forget(self, name: str) -> None:
+        """Read a trustpoint anew from nvram at the next `configure`."""
+        self.trustpoints.pop(name, None)
+
+    def draw(self, label: str, octets: int) -> bytes:
+        """Random octets of this node."""
+        return self._rng.draw(label, octets)
+
     def request_crl(self, name: str, now: Now) -> list[NodeAction]:
         """`crypto pki crl request`: the CRL that our own certificate names."""
+        if name not in self.trustpoints:
+            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
         credential = self.trustpoints[name].credential
         if credential is None:
             raise PkiError("not-enrolled", f"trustpoint {name} has no router certificate")
@@ -343,6 +387,24 @@ class Router:
             actions += self.queues[name].tick(now)
             actions += self._pump(name)
         return actions
+
+
+def held_identity(trustpoint: Trustpoint | None, nvram: Nvram) -> Identity | None:
+    """The CA that a trustpoint holds: a sub-CA's certificate, or an imported root with its key."""
+    if trustpoint is None:
+        return None
+    held = trustpoint.credential
+    if held is not None:
+        key = nvram.load_key(held.key_label)
+        # A root's certificate has nothing above it, though it may stand in its own chain.
+        chain = tuple(der for der in held.chain if der != held.certificate)
+        return None if key is None else Identity(key, held.certificate, chain)
+    for label in (trustpoint.config.rsakeypair, trustpoint.config.name):
+        key = nvram.load_key(label) if label else None
+        anchor = load_certificate(trustpoint.anchors[0]) if trustpoint.anchors else None
+        if key and anchor and anchor.public_key_info == public_key_info(key):
+            return Identity(key, anchor.der)
+    return None
 
 
 def board_serial(hostname: str) -> str:

@@ -254,7 +254,9 @@ def _key_rows(router: Router) -> Iterator[KeyRow]:
         if key is not None:
             public = key.public_key()
             yield KeyRow(
-                label, public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+                label,
+                public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+                exportable=router.nvram.is_exportable(label),
             )
 
 

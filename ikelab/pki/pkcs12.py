@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 
 from cryptography import x509 as library_x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_der_private_key,
     load_pem_private_key,
@@ -26,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12 as library_pkcs1
 from ikelab.errors import PkiError
 from ikelab.pki import der
 from ikelab.pki.algorithms import (
+    hash_octets,
     key_identifier,
     public_key_info,
     read_digest_algorithm,
@@ -138,6 +143,24 @@ def dump_private_key(key: RSAPrivateKey, password: str) -> str:
     """PKCS #8 in PEM, encrypted with AES-256; `openssl pkey` opens it."""
     encryption = BestAvailableEncryption(password.encode())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+
+
+def dump_traditional_key(key: RSAPrivateKey, password: str, salt: bytes) -> str:
+    """RFC 1421's encryption with 3DES, as IOS's `export ... pem terminal 3des` writes it.
+
+    The cipher's key is one round of MD5 over password and salt (OpenSSL's EVP_BytesToKey): for
+    legacy labs. salt: 8 octets.
+    """
+    digest, derived = b"", b""
+    while len(derived) < 24:
+        digest = hash_octets("md5", digest + password.encode() + salt)
+        derived += digest
+    plain = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    pad = 8 - len(plain) % 8
+    encryptor = Cipher(TripleDES(derived[:24]), CBC(salt)).encryptor()
+    octets = encryptor.update(plain + bytes([pad]) * pad) + encryptor.finalize()
+    headers = ("Proc-Type: 4,ENCRYPTED", f"DEK-Info: DES-EDE3-CBC,{salt.hex().upper()}")
+    return PemBlock("RSA PRIVATE KEY", octets, headers).text
 
 
 def join_identity(

@@ -329,8 +329,16 @@ class Nvram(Protocol):
         """The key pair with this label."""
         ...
 
-    def save_key(self, label: str, key: RSAPrivateKey) -> None:
-        """Keep a key pair, replacing the one of the same label."""
+    def save_key(self, label: str, key: RSAPrivateKey, *, exportable: bool = False) -> None:
+        """Keep a key pair, replacing the one of the same label.
+
+        exportable: it may leave the router again; a pair that takes the place of such a one may
+        too, also by `save_trustpoint`.
+        """
+        ...
+
+    def is_exportable(self, label: str) -> bool:
+        """Whether the key pair of this label may be exported."""
         ...
 
     def delete_key(self, label: str) -> None:

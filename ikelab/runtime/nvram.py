@@ -12,6 +12,7 @@ from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_
 
 _NVRAM_SCHEMA = """
 CREATE TABLE IF NOT EXISTS key_pair (label TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS exportable (label TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS trustpoint (
     name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
     certificate BLOB, key_label TEXT, pending TEXT) STRICT;
@@ -31,15 +32,25 @@ class SqliteNvram(Database):
         ).fetchone()
         return None if row is None else load_key(row[0])
 
-    def save_key(self, label: str, key: RSAPrivateKey) -> None:
+    def save_key(self, label: str, key: RSAPrivateKey, *, exportable: bool = False) -> None:
         """Replaces."""
         with self.transaction() as connection:
             _insert_key(connection, label, key)
+            if exportable:
+                connection.execute("INSERT OR IGNORE INTO exportable VALUES (?)", (label,))
+
+    def is_exportable(self, label: str) -> bool:
+        """A mark of the label."""
+        row = self.connection.execute(
+            "SELECT 1 FROM exportable WHERE label = ?", (label,)
+        ).fetchone()
+        return row is not None
 
     def delete_key(self, label: str) -> None:
         """Forgets."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM key_pair WHERE label = ?", (label,))
+            connection.execute("DELETE FROM exportable WHERE label = ?", (label,))
 
     def key_labels(self) -> tuple[str, ...]:
         """In alphabetical order."""

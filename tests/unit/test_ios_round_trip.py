@@ -114,23 +114,28 @@ IPSEC_PROFILES = st.builds(
     st.integers(2560, 4294967295),
     st.none() | st.sampled_from(list(Group)),
 )
-TRUSTPOINTS = st.builds(
-    TrustpointConfig,
-    st.just(""),
-    st.none() | st.just("http://192.0.2.1:12345/cgi"),
-    st.none() | st.from_regex(r"[0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64}", fullmatch=True),
-    st.sampled_from([("crl",), ("none",), ("crl", "none")]),
-    st.none() | LABELS,
-    st.none() | st.integers(1, 100),
-    st.booleans(),
-    st.none() | DOMAINS,
-    st.none() | st.sampled_from(["cn=a", "cn=a b,o=c, ou=d"]),
-    st.booleans(),
-    st.none() | ADDRESSES,
-    st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
-    st.integers(1, 60).map(lambda minutes: 60 * minutes),
-    st.integers(1, 100),
-).map(lambda t: t if t.auto_enroll else replace(t, regenerate=False))
+TRUSTPOINTS = (
+    st.builds(
+        TrustpointConfig,
+        st.just(""),
+        st.none() | st.just("http://192.0.2.1:12345/cgi"),
+        st.none() | st.from_regex(r"[0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64}", fullmatch=True),
+        st.sampled_from([("crl",), ("none",), ("crl", "none")]),
+        st.none() | LABELS,
+        st.none() | st.integers(1, 100),
+        st.booleans(),
+        st.none() | DOMAINS,
+        st.none() | st.sampled_from(["cn=a", "cn=a b,o=c, ou=d"]),
+        st.booleans(),
+        st.none() | ADDRESSES,
+        st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
+        st.integers(1, 60).map(lambda minutes: 60 * minutes),
+        st.integers(1, 100),
+        st.sampled_from([None, None, "base64", "pem"]),
+    )
+    .map(lambda t: replace(t, enrollment_url=None, auto_enroll=None) if t.terminal else t)
+    .map(lambda t: t if t.auto_enroll else replace(t, regenerate=False))
+)
 SERVERS = st.builds(
     CertServerConfig,
     st.just(""),
@@ -200,6 +205,11 @@ CONFIGS = st.builds(
     st.booleans(),
     st.just(80) | st.integers(1024, 65535),
     st.just(()) | st.just((StaticRoute("10.0.0.0", "255.0.0.0", "192.0.2.1"),)),
+).flatmap(
+    lambda config: st.builds(
+        lambda labels: replace(config, exportable=labels),
+        st.sampled_from([frozenset(), frozenset(config.key_pairs)]),
+    )
 )
 
 

@@ -17,6 +17,7 @@ from ikelab.pki.pkcs12 import (
     Identity,
     dump_pkcs12,
     dump_private_key,
+    dump_traditional_key,
     join_identity,
     load_pkcs12,
     load_private_key,
@@ -278,3 +279,17 @@ def test_what_is_no_pasted_certificate_is_refused(text: str) -> None:
 def test_a_private_key_is_not_in_the_repr_of_its_block() -> None:
     block = pem.PemBlock("PRIVATE KEY", b"secret octets")
     assert "secret" not in repr(block)
+
+
+def test_openssl_opens_the_key_that_ios_of_2009_would_write(openssl: Openssl) -> None:
+    identity = load_pkcs12(openssl.pkcs12(NAME), PASSPHRASE, legacy=False)
+    text = dump_traditional_key(identity.key, "our word", b"8 octets")
+    assert "DEK-Info: DES-EDE3-CBC,38206F6374657473" in text
+    openssl.write("out.pem", text)
+    openssl.run("rsa", "-in", "out.pem", "-passin", "pass:our word", "-out", "plain.pem")
+    modulus = openssl.run("rsa", "-in", "plain.pem", "-noout", "-modulus").stdout
+    assert modulus == openssl.run("rsa", "-in", f"{NAME}.key", "-noout", "-modulus").stdout
+    [block] = pem.read_pem(text)
+    assert public_key_info(load_private_key(block, "our word", legacy=True)) == public_key_info(
+        identity.key
+    )
