@@ -18,7 +18,7 @@ from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
 from ikelab.isakmp.events import Clear
 from ikelab.node.events import NodeAction
-from ikelab.node.pki_console import PkiConsole
+from ikelab.node.pki_console import PkiConsole, printed_requests
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
 from ikelab.pki.cert_server import PASSWORD_MINUTES, CertificateServer
@@ -87,6 +87,7 @@ class Console:
         """
         session = Session(self._router.config, mode=self._router.mode)
         session.enter("configure terminal")
+        stops: list[RunningConfig] = []  # put into force on the way: `shutdown`, `no shutdown`
         said, commands = "", list[tuple[Command, Typed]]()
         for number, text in enumerate(lines, start=1):
             line, typed = Typed.split(text)
@@ -98,6 +99,8 @@ class Console:
                     said += words
                 case Edited():
                     said += outcome.said
+                    if _stops_a_server(outcome):
+                        stops.append(outcome.after)
                 case Command():
                     commands.append((outcome, typed))
                     continue
@@ -105,8 +108,11 @@ class Console:
                     break
             typed.finish("this line")
         actions: list[NodeAction] = []
+        for stop in stops:
+            actions += self._router.configure(stop, now)
         if session.config != self._router.config:
             actions += self._router.configure(session.config, now)
+            said += printed_requests(actions)
         for command, typed in commands:
             try:
                 answer = self._deed(command, typed, now)
@@ -192,3 +198,12 @@ class Console:
     def config(self) -> RunningConfig:
         """The configuration in force."""
         return self._router.config
+
+
+def _stops_a_server(edited: Edited) -> bool:
+    """Whether a line ended a certificate server, which the lines below may begin anew."""
+    after = edited.after.servers
+    return any(
+        name not in after or (server.enabled and not after[name].enabled)
+        for name, server in edited.before.servers.items()
+    )

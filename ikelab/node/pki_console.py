@@ -117,14 +117,14 @@ class PkiConsole:
         if not any(isinstance(action, CaCertificateAccepted) for action in actions):
             return "% Certificate not accepted\n", actions
         said = "Trustpoint CA certificate accepted.\n% Certificate successfully imported\n"
-        return said + _printed(actions), actions
+        return said + printed_requests(actions), actions
 
     def _enroll(self, arguments: Arguments, typed: Typed, now: Now) -> Done:
         """Ask for a certificate; a challenge password is typed twice below."""
         password = None if typed.is_empty else typed.new_secret(words.CHALLENGE)
         typed.finish("crypto pki enroll")
         actions = self._router.enroll(arguments.text("trustpoint"), now, password)
-        return _printed(actions), actions
+        return printed_requests(actions), actions
 
     def _import_certificate(self, arguments: Arguments, typed: Typed, now: Now) -> Done:
         found = pem.read_pasted(typed.block(words.ENTER_CERTIFICATE), pem.CERTIFICATE)
@@ -253,7 +253,7 @@ class PkiConsole:
         return server
 
 
-def _printed(actions: Sequence[NodeAction]) -> str:
+def printed_requests(actions: Sequence[NodeAction]) -> str:
     """Requests to be cut out, among what a command brought."""
     return "".join(
         words.request_text(action) for action in actions if isinstance(action, RequestPrinted)

@@ -407,9 +407,10 @@ class RouterProcess:
         return bool(points) and all(point.anchors for point in points)
 
     def _is_pending(self, of: str | None) -> bool:
-        """The CA has the request and nobody has decided on it."""
+        """The CA, or whoever carries it there, has the request and nobody has decided on it."""
         points = (p for name, p in self.router.trustpoints.items() if of in (None, name))
-        return any(point.state is TrustpointState.PENDING for point in points)
+        waits = (TrustpointState.PENDING, TrustpointState.REQUEST_PRINTED)
+        return any(point.state in waits for point in points)
 
     def _is_enrolled(self, of: str | None) -> bool:
         points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]

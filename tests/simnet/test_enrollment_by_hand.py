@@ -59,10 +59,11 @@ class Office:
     def enable_sub_ca(self) -> str:
         """`no shutdown`, then text between the consoles of sub-CA and root; the CA's PEM."""
         root = pasted_part(self.type("root-ca", "crypto pki export root-ca pem terminal"), 0)
-        self.configure("ra-subca", "crypto pki server ra-subca", "no shutdown")
         said = self.type("ra-subca", "crypto pki authenticate ra-subca", root, "yes")
         assert "Trustpoint CA certificate accepted." in said
-        request = pasted_part(said, -1)
+        self.configure("ra-subca", "crypto pki server ra-subca", "no shutdown")
+        self.net.run(1)
+        request = pasted_part(self.type("ra-subca", "crypto pki enroll ra-subca"), 0)
         signed = self.sign("root-ca", request)
         self.type("ra-subca", "crypto pki import ra-subca certificate", signed)
         self.net.run(1)
@@ -132,8 +133,10 @@ def test_cut_and_paste_up_to_the_tunnel(form: str) -> None:
 def bare_sub_ca(office: Office) -> str:
     """The same without PEM anywhere: base64 as IOS prints it by default."""
     root = unarmoured(office.type("root-ca", "crypto pki export root-ca pem terminal"))
+    office.type("ra-subca", "crypto pki authenticate ra-subca", root, "quit", "yes")
     office.configure("ra-subca", "crypto pki server ra-subca", "no shutdown")
-    said = office.type("ra-subca", "crypto pki authenticate ra-subca", root, "quit", "yes")
+    office.net.run(1)
+    said = office.type("ra-subca", "crypto pki enroll ra-subca")
     request = said.split("Certificate Request follows:\n")[1].split("---End -")[0]
     assert "BEGIN" not in request
     office.type(
