@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ikelab.ios.log_line import LogLine, own
-from ikelab.ios.text import grouped, serial_number
+from ikelab.ios.text import grouped, serial_number, visible
 from ikelab.pki import ca_events as ca
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki import events as pki
@@ -90,9 +90,29 @@ def _server(notice: object) -> Iterator[LogLine]:
         case ca.RequestRemoved(server, request_id, expired):
             why = "it waited too long" if expired else "by command"
             yield own("CA", f"{server}: request {request_id} removed, {why}")
+        case ca.FileWritten(name=name):
+            yield _console(f"Writing {name} !")
+        case ca.FileLoaded(name=name, size=size):
+            yield _console(loading(name, size))
+        case ca.StorageUnreadable(server, name, detail):
+            yield _console(
+                f"% There was a problem reading the file '{visible(name)}'\n"
+                "%from certificate storage.\n"
+                "% Please verify storage accessibility\n"
+                "% and enable the server again."
+            )
+            yield own("STORAGE", f"{server}: {detail}")
+        case ca.ServerNotStarted(server, reason, detail):
+            yield own("CA", f"{server} is not started: {reason}: {detail}")
         case ca.CrlPublished():
             text = f"CRL {notice.number} of {notice.size} octets published"
             yield own("CA", f"{notice.server}: {text}")
+
+
+def loading(name: str, size: int) -> str:
+    """IOS's line for a file read: its octets, and those of the buffer, which grows by 4096."""
+    room = max(-(-size // 4096), 1) * 4096
+    return f"Loading {visible(name)}[OK - {size}/{room} bytes]"
 
 
 def certificate_offer(notice: enrollment.CaCertificateOffered) -> str:

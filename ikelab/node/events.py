@@ -8,6 +8,7 @@ from ikelab.isakmp import events as isakmp
 from ikelab.pki.ca_events import CaNotice
 from ikelab.pki.enrollment_events import TrustpointAction
 from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
+from ikelab.pki.recovery import StorageContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,34 @@ class FileNotStored:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStorage:
+    """Action: list a storage and read the files whose whole name fits the regular expression.
+
+    Answered by `StorageRead` or `StorageNotRead` with the same handle. url: as in `StoreFile`.
+    """
+
+    handle: str
+    url: str | None
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRead:
+    """Event: what was there."""
+
+    handle: str
+    contents: StorageContents
+
+
+@dataclass(frozen=True, slots=True)
+class StorageNotRead:
+    """Event: it could not be read. reason: for a person."""
+
+    handle: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StorageUnreachable:
     """Notice: the files of a server wait for their storage; the next try is in `retry` seconds."""
 
@@ -59,7 +88,16 @@ class AcquireSa:
     flow: str
 
 
-NodeEvent = isakmp.Event | HttpReply | HttpFailed | FileStored | FileNotStored | AcquireSa
+NodeEvent = (
+    isakmp.Event
+    | HttpReply
+    | HttpFailed
+    | FileStored
+    | FileNotStored
+    | StorageRead
+    | StorageNotRead
+    | AcquireSa
+)
 NodeAction = (
     isakmp.Action
     | HttpRequest
@@ -68,5 +106,6 @@ NodeAction = (
     | CrlInstalled
     | CrlRefused
     | StoreFile
+    | ReadStorage
     | StorageUnreachable
 )

@@ -1,26 +1,101 @@
-"""The files of a certificate server on their way to storage: in order, one at a time, until there.
+"""The files of a certificate server: read when it starts, written in order, one at a time.
 
 The store is the truth, the files are a projection of it: an outage delays them and loses nothing.
+A server starts only after its storage was read, as IOS has it: what cannot be read may know of
+serial numbers that the store does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ikelab.node.events import FileNotStored, FileStored, NodeAction, StorageUnreachable, StoreFile
+from ikelab.errors import PkiError
+from ikelab.node.events import (
+    FileNotStored,
+    FileStored,
+    NodeAction,
+    ReadStorage,
+    StorageNotRead,
+    StorageRead,
+    StorageUnreachable,
+    StoreFile,
+)
+from ikelab.pki.ca_events import FileLoaded, FileWritten, ServerNotStarted, StorageUnreadable
 from ikelab.pki.cert_server import CertificateServer
+from ikelab.pki.pkcs12 import Identity
+from ikelab.pki.recovery import wanted_files
+from ikelab.pki.store import StorageFile
 from ikelab.types import Now, TimeBase, Timer
 
 RETRY_SECONDS = 10.0
 
+# By the reason of PkiError: which file of the server.
+_UNREADABLE = {"storage-unreadable": ".ser", "crl-unreadable": ".crl"}
+
 
 @dataclass(slots=True)
 class StorageQueue:
-    """One server's outbox. sent: the file that is under way. retry_at: after a failure."""
+    """One server's storage.
+
+    sent: the file under way. retry_at: after a failure. opening: handle of the reading of a start.
+    """
 
     server: CertificateServer
-    sent: int | None = None
+    sent: StorageFile | None = None
     retry_at: float | None = None
+    opening: str | None = None
+    _openings: int = 0
+
+    # --- the start ----------------------------------------------------------------------------
+
+    def open(self) -> list[NodeAction]:
+        """`no shutdown`: ask for what a start needs to know."""
+        config = self.server.config
+        self._openings += 1
+        self.opening = f"{config.name} {self._openings}"
+        is_new = self.server.store.load_authority() is None
+        return [
+            ReadStorage(self.opening, config.database_url, wanted_files(config.name, is_new=is_new))
+        ]
+
+    def close(self) -> None:
+        """`shutdown`: the answer to an older question does not start the server any more."""
+        self.opening = None
+
+    def opened(
+        self, event: StorageRead | StorageNotRead, identity: Identity | None, now: Now
+    ) -> list[NodeAction]:
+        """The storage was read, or not: the server starts, or says why it cannot.
+
+        identity: what the trustpoint of the server's name holds.
+        """
+        if event.handle != self.opening:
+            return []
+        self.opening = None
+        name = self.server.config.name
+        if isinstance(event, StorageNotRead):
+            return self._lose(f"{name}.ser", event.reason, now)
+        self.retry_at = None
+        loaded: list[NodeAction] = [
+            FileLoaded(name, file, len(octets))
+            for file, octets in event.contents.files.items()
+            if not file.endswith(".crt")
+        ]
+        try:
+            self.server.resume(event.contents, identity)
+            started = self.server.no_shut(now)
+        except PkiError as error:
+            if error.reason in _UNREADABLE:
+                return [*loaded, *self._lose(name + _UNREADABLE[error.reason], error.detail, now)]
+            return [*loaded, ServerNotStarted(name, error.reason, error.detail)]
+        return [*loaded, *started, *self.pump()]
+
+    def _lose(self, file: str, reason: str, now: Now) -> list[NodeAction]:
+        server = self.server
+        unreadable = StorageUnreadable(server.config.name, file, reason)
+        return [unreadable, *server.lose_storage(now)]
+
+    # --- the outbox ---------------------------------------------------------------------------
 
     def pump(self) -> list[NodeAction]:
         """The next file, if none is under way and no retry is waited for."""
@@ -30,17 +105,18 @@ class StorageQueue:
         if not waiting:
             return []
         file, config = waiting[0], self.server.config
-        self.sent = file.order
+        self.sent = file
         return [StoreFile(config.name, file.order, config.database_url, file.name, file.octets)]
 
     def handle(self, event: FileStored | FileNotStored, now: Now) -> list[NodeAction]:
         """What became of the file under way."""
-        if event.order != self.sent:
+        file = self.sent
+        if file is None or event.order != file.order:
             return []
         self.sent = None
         if isinstance(event, FileStored):
             self.server.store.acknowledge_file(event.order)
-            return self.pump()
+            return [FileWritten(event.server, file.name, len(file.octets)), *self.pump()]
         self.retry_at = now.elapsed + RETRY_SECONDS
         url = self.server.config.database_url or "nvram:"
         return [StorageUnreachable(event.server, url, event.reason, RETRY_SECONDS)]

@@ -114,6 +114,42 @@ class CrlPublished:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    """Notice: a file of the server is in its storage, under its final name. size: octets."""
+
+    server: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileLoaded:
+    """Notice: a file was read back from the storage. size: octets."""
+
+    server: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageUnreadable:
+    """Notice: the server stays disabled, since this file could not be read. detail: why."""
+
+    server: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNotStarted:
+    """Notice: `no shutdown` came to nothing. reason: short name; detail: a sentence."""
+
+    server: str
+    reason: str
+    detail: str
+
+
 CaNotice = (
     ServerKeyGenerated
     | ServerEnabled
@@ -125,6 +161,10 @@ CaNotice = (
     | RequestRemoved
     | CertificateRevoked
     | CrlPublished
+    | FileWritten
+    | FileLoaded
+    | StorageUnreadable
+    | ServerNotStarted
 )
 
 

@@ -8,7 +8,7 @@ number, certificate, reply. SCEP's messages are in `scep_server.py`, signing in 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,12 +36,13 @@ from ikelab.pki.issuer import (
     archive_file,
     issued_files,
     issuer_name,
-    restored_serial,
     serial_file,
     sign_ca_certificate,
     sign_crl,
 )
 from ikelab.pki.pasted_request import queue_pasted
+from ikelab.pki.pkcs12 import Identity
+from ikelab.pki.recovery import StorageContents, restore
 from ikelab.pki.scep_server import ScepServer, queued_notice
 from ikelab.pki.store import (
     Authority,
@@ -184,14 +185,15 @@ class CertificateServer:
         """The storage cannot be read at the start, or is not what it should be."""
         return self._input(ServerInput.LOSE_STORAGE, now)
 
-    def resume_from_storage(self, serial_octets: bytes | None, names: Iterable[str]) -> int:
-        """Take over the serial number of a restored storage; returns the last one given away.
+    def resume(self, contents: StorageContents, identity: Identity | None = None) -> None:
+        """Before `no_shut`: take up what storage and trustpoint know, see `recovery.restore`.
 
-        serial_octets: content of NAME.ser, None if it is not there. names: the storage's listing.
-        Raises PkiError("storage-unreadable"): then the server must stay disabled.
+        Raises PkiError: then the server must stay disabled.
         """
-        self.store.raise_last_serial(restored_serial(self.config.name, serial_octets, names))
-        return self.store.last_serial()
+        restore(self.config, self.store, contents, identity, legacy=self.legacy)
+        stored = self.store.load_authority()
+        if stored is not None:
+            self._take(stored)
 
     def install_certificate(
         self, certificate: bytes, chain: Sequence[bytes], key: RSAPrivateKey, now: Now

@@ -13,9 +13,8 @@ import signal
 import socket
 import warnings
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from ipaddress import IPv4Interface
-from pathlib import Path
 from typing import cast
 
 from cryptography.utils import CryptographyDeprecationWarning
@@ -29,10 +28,9 @@ from ikelab.node import flows
 from ikelab.node.console import Console
 from ikelab.node.events import (
     AcquireSa,
-    FileNotStored,
-    FileStored,
     NodeAction,
     NodeEvent,
+    ReadStorage,
     StorageUnreachable,
     StoreFile,
 )
@@ -46,7 +44,7 @@ from ikelab.runtime.clock import SystemClock
 from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
 from ikelab.runtime.dataplane.base import TunnelConfig
 from ikelab.runtime.dataplane.userspace import UserspaceDataPlane
-from ikelab.runtime.ftp import upload
+from ikelab.runtime.files import NodeFiles
 from ikelab.runtime.http import HttpServer, fetch
 from ikelab.runtime.keys import OsDhKeys, OsRng, OsRsaKeys
 from ikelab.runtime.nodespec import NodeSpec
@@ -88,6 +86,7 @@ class RouterProcess:
         )
         self.console = Console(self.router, self._plane_counters)
         self.stopping = asyncio.Event()
+        self._files = NodeFiles(spec.data_dir)
         self._trace = TraceWriter(spec.trace_path)
         self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
@@ -309,9 +308,11 @@ class RouterProcess:
             case isakmp.KeyMaterial():
                 self._trace.action(action)
             case HttpRequest():
-                self._spawn(self._fetch(action))
+                self._spawn(self._bring(fetch(action)))
             case StoreFile():
-                self._spawn(self._store(action))
+                self._spawn(self._bring(self._files.store(action)))
+            case ReadStorage():
+                self._spawn(self._bring(self._files.read(action)))
             case StorageUnreachable():
                 # Without the URL: it may hold the storage's password.
                 text = (
@@ -347,19 +348,9 @@ class RouterProcess:
         else:
             self._feed(isakmp.IpsecInstallDone(action.handle))
 
-    async def _fetch(self, request: HttpRequest) -> None:
-        self._feed(await fetch(request))
-
-    async def _store(self, action: StoreFile) -> None:
-        try:
-            if action.url is None:
-                _write_file(self.spec.data_dir / action.name, action.octets)
-            else:
-                await upload(action.url, action.name, action.octets)
-        except IkelabError as error:
-            self._feed(FileNotStored(action.server, action.order, str(error)))
-        else:
-            self._feed(FileStored(action.server, action.order))
+    async def _bring(self, work: Awaitable[NodeEvent]) -> None:
+        """What a request, or a file, comes to."""
+        self._feed(await work)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -446,19 +437,6 @@ def _tunnels(config: RunningConfig) -> list[tuple[str, TunnelConfig]]:
             )
         )
     return found
-
-
-def _write_file(path: Path, octets: bytes) -> None:
-    """nvram: written beside, flushed, renamed, so that it is there whole or not at all."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
-            stream.write(octets)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise LabError(f"cannot write {path.name}: {error.strerror}") from error
 
 
 async def _run(spec: NodeSpec, ready_fd: int) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import heapq
 import itertools
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,11 +30,15 @@ from ikelab.node.events import (
     FileStored,
     NodeAction,
     NodeEvent,
+    ReadStorage,
+    StorageNotRead,
+    StorageRead,
     StoreFile,
 )
 from ikelab.node.router import Router
 from ikelab.pki.ca_events import HttpIn
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
+from ikelab.pki.recovery import StorageContents
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import Group
@@ -123,6 +128,7 @@ class Simnet:
         self.elapsed = 0.0
         self.nodes: dict[str, SimNode] = {}
         self.files: dict[str, bytes] = {}
+        self.homes: dict[str | None, dict[str, bytes]] = {}
         self.storage: str | None = None
         self.storage_up = True
         self.faults = faults or Faults()
@@ -219,6 +225,8 @@ class Simnet:
                     self.after(WIRE_SECONDS, lambda a=action: self._ask(node, a))
                 case StoreFile():
                     self.after(WIRE_SECONDS, lambda a=action: self._store(node, a))
+                case ReadStorage():
+                    self.give(node, self._read(action))
                 case _:
                     pass
         self._set_timer(node)
@@ -267,7 +275,16 @@ class Simnet:
             self.give(node, FileNotStored(action.server, action.order, "no route to host"))
             return
         self.files[action.name] = action.octets
+        self.homes.setdefault(action.url, {})[action.name] = action.octets
         self.give(node, FileStored(action.server, action.order))
+
+    def _read(self, action: ReadStorage) -> StorageRead | StorageNotRead:
+        """At once: the time of a start is nothing that a test here looks at."""
+        if not self.storage_up:
+            return StorageNotRead(action.handle, "no route to host")
+        home = self.homes.get(action.url, {})
+        files = {name: home[name] for name in home if re.fullmatch(action.pattern, name)}
+        return StorageRead(action.handle, StorageContents(tuple(home), files))
 
 
 def udp(address: str) -> Endpoint:

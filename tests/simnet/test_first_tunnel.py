@@ -6,10 +6,13 @@ import pytest
 
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.events import Refused, SendDatagram
+from ikelab.node.console import Console
+from ikelab.pki.ca_events import HttpIn
+from ikelab.pki.cert_server import ServerState
 from ikelab.pki.enrollment_events import AuthenticationFailed
 from ikelab.pki.events import CrlInstalled
 from ikelab.pki.x509 import format_name, load_certificate
-from tests.simnet.first_tunnel import boot, enroll_all, trust
+from tests.simnet.first_tunnel import boot, enroll_all, load, trust
 from tests.simnet.network import Faults
 
 
@@ -88,14 +91,64 @@ def test_a_wrong_fingerprint_ends_the_authentication():
 
 def test_the_storage_catches_up_after_an_outage():
     net = boot()
-    net.storage_up = False
-    net.files.clear()
     enrolling = trust(net, "ra-subca", "ra-subca", "root-ca")
+    net.storage_up = False
     assert net.run(60, lambda: enrolling.router.trustpoints["ra-subca"].credential is not None)
     assert net.files == {}
     net.storage_up = True
     assert net.run(60, lambda: "ra-subca.crl" in net.files and "root-ca.crl" in net.files)
     assert not enrolling.router.servers["ra-subca"].store.outbox()
+
+
+def flap(net, name):
+    """`shutdown` and `no shutdown` of a certificate server, as its administrator types them."""
+    console = Console(net.nodes[name].router, lambda: [])
+    lines = [f"crypto pki server {name}", "shutdown", "no shutdown", "end"]
+    answer = console.configure(lines, net.now)
+    net.do(net.nodes[name], answer.actions)
+    return console.log.text(net.nodes[name].log, net.now)
+
+
+def test_a_server_whose_storage_cannot_be_read_is_disabled_until_it_is_flapped_again():
+    net = boot(None, 1, "root-ca")
+    node = net.nodes["root-ca"]
+    server = node.router.servers["root-ca"]
+    assert net.run(5, lambda: not server.store.outbox())
+    fingerprint = server.status().fingerprint
+    net.storage_up = False
+    assert (
+        "% There was a problem reading the file 'root-ca.ser'\n%from certificate storage.\n"
+        "% Please verify storage accessibility\n% and enable the server again.\n"
+    ) in flap(net, "root-ca")
+    shown = Console(node.router, lambda: []).exec("show crypto pki server", net.now).text
+    assert "Status: disabled, Storage not accessible" in shown
+    answer, _ = node.router.serve(HttpIn("GET", "/?operation=GetCACert"), net.now)
+    assert answer.status == 503
+    net.storage_up = True
+    net.run(60)
+    assert server.status().state is ServerState.STORAGE_LOST, "nobody said so"
+    said = flap(net, "root-ca")
+    assert "Loading root-ca.ser[OK - 32/4096 bytes]" in said
+    assert "Loading root-ca.crl[OK - " in said
+    assert server.status().state is ServerState.ENABLED
+    assert (server.status().fingerprint, server.store.last_serial()) == (fingerprint, 1)
+    assert net.run(5, lambda: not server.store.outbox())
+    assert "Writing root-ca.crl !" in Console(node.router, lambda: []).log.text(node.log, net.now)
+
+
+def test_a_server_without_its_database_does_not_begin_anew_over_the_files_of_the_old_one():
+    net = boot(None, 1, "root-ca")
+    first = net.nodes["root-ca"]
+    server = first.router.servers["root-ca"]
+    assert net.run(5, lambda: not server.store.outbox())
+    before = dict(net.files)
+    del net.nodes["root-ca"]  # the router and all it knew
+    second = net.add(load("root-ca"))
+    net.run(60)
+    said = Console(second.router, lambda: []).log.text(second.log, net.now)
+    assert "root-ca is not started: storage-in-use: the storage holds the database of" in said
+    assert second.router.servers["root-ca"].status().state is ServerState.DISABLED
+    assert net.files == before
 
 
 def test_delete_at_shutdown_clears_the_peer():

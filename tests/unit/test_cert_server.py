@@ -34,6 +34,7 @@ from ikelab.pki.cert_server import (
 )
 from ikelab.pki.crl import load_crl, verify_crl
 from ikelab.pki.name import parse_dn
+from ikelab.pki.recovery import StorageContents
 from ikelab.pki.scep import CertRep, FailInfo, PkiStatus
 from ikelab.pki.store import RequestKind, RequestState
 from ikelab.pki.x509 import Certificate, fingerprint, load_certificate
@@ -917,7 +918,9 @@ def test_a_restored_server_goes_on_after_the_highest_number_the_storage_knows(
     octets: bytes | None, names: list[str], last: int
 ) -> None:
     asker = enabled(grant="auto")
-    assert asker.server.resume_from_storage(octets, names) == last
+    files = {} if octets is None else {"root-ca.ser": octets}
+    asker.server.resume(StorageContents(tuple(names), files))
+    assert asker.server.status().last_serial == last
     assert issued(asker.enroll()).serial == last + 1
 
 
@@ -933,7 +936,7 @@ def test_a_restored_server_goes_on_after_the_highest_number_the_storage_knows(
 def test_a_broken_serial_file_stops_the_server(octets: bytes) -> None:
     asker = enabled()
     with pytest.raises(PkiError, match="There was a problem reading the file 'root-ca.ser'"):
-        asker.server.resume_from_storage(octets, ["9.crt"])
+        asker.server.resume(StorageContents(("9.crt",), {"root-ca.ser": octets}))
     assert asker.server.lose_storage(asker.scene.now()) == [
         ServerDisabled("root-ca", "disabled, Storage not accessible")
     ]

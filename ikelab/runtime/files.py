@@ -1,0 +1,75 @@
+"""Where a certificate server's files are written and read: a storage host by FTP, or own nvram."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ikelab.errors import IkelabError, LabError
+from ikelab.node.events import (
+    FileNotStored,
+    FileStored,
+    ReadStorage,
+    StorageNotRead,
+    StorageRead,
+    StoreFile,
+)
+from ikelab.pki.recovery import StorageContents
+from ikelab.runtime.ftp import download, upload
+
+
+class NodeFiles:
+    """Carries out a router's file actions. nvram: the directory for what has no URL."""
+
+    def __init__(self, nvram: Path) -> None:
+        self._nvram = nvram
+
+    async def store(self, action: StoreFile) -> FileStored | FileNotStored:
+        """Write one file; it is there whole or not at all."""
+        try:
+            if action.url is None:
+                _write(self._nvram / action.name, action.octets)
+            else:
+                await upload(action.url, action.name, action.octets)
+        except IkelabError as error:
+            return FileNotStored(action.server, action.order, str(error))
+        return FileStored(action.server, action.order)
+
+    async def read(self, action: ReadStorage) -> StorageRead | StorageNotRead:
+        """List the storage and read what fits."""
+        try:
+            if action.url is None:
+                names, files = _read(self._nvram, action.pattern)
+            else:
+                names, files = await download(action.url, action.pattern)
+        except IkelabError as error:
+            return StorageNotRead(action.handle, str(error))
+        return StorageRead(action.handle, StorageContents(names, files))
+
+
+def _write(path: Path, octets: bytes) -> None:
+    """Written beside, flushed, renamed; the directory too, or the name might not last."""
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            stream.write(octets)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise LabError(f"cannot write {path.name}: {error.strerror}") from error
+
+
+def _read(directory: Path, pattern: str) -> tuple[tuple[str, ...], dict[str, bytes]]:
+    try:
+        names = tuple(sorted(path.name for path in directory.iterdir() if path.is_file()))
+        wanted = [name for name in names if re.fullmatch(pattern, name)]
+        return names, {name: (directory / name).read_bytes() for name in wanted}
+    except OSError as error:
+        raise LabError(f"cannot read {directory.name}: {error.strerror}") from error
