@@ -26,8 +26,11 @@ from ikelab.ios.config import RunningConfig
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
-CONDITIONS = ("ready", "ca-enabled", "authenticated", "pending", "enrolled", "tunnel-up")
-"""What every router or certificate server can be waited for (`runtime/control.py`)."""
+CONDITIONS = ("ready", "ca-enabled", "authenticated", "pending", "enrolled", "fetched", "tunnel-up")
+"""What every router or certificate server can be waited for (`runtime/control.py`).
+
+fetched: all its web requests, for CRLs and by SCEP, have had their answers.
+"""
 
 _CHECKS = 1000
 _WAIT_SECONDS = 30

@@ -55,7 +55,7 @@ def _work(topology: Topology, progress: Progress) -> Iterator[Result]:
     """The administrator's steps, then the checks; after a step that failed, none is tried."""
     enrolled = True
     for trust in topology.trust:
-        title = f"{trust.node} enrolls with {trust.ca} (trustpoint {trust.trustpoint})"
+        title = title_of(trust)
         started = time.monotonic()
         try:
             progress(establish_trust(topology, trust))

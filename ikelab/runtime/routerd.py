@@ -95,12 +95,14 @@ class RouterProcess:
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fetching = 0  # web requests without their answer
         self._ready = False
         self.conditions = Conditions(
             {
                 "ready": lambda of: self._ready,
                 "ca-enabled": self._is_ca_enabled,
                 "authenticated": self._is_authenticated,
+                "fetched": lambda of: self._fetching == 0,
                 "pending": self._is_pending,
                 "enrolled": self._is_enrolled,
                 "tunnel-up": self._is_tunnel_up,
@@ -308,7 +310,8 @@ class RouterProcess:
             case isakmp.KeyMaterial():
                 self._trace.action(action)
             case HttpRequest():
-                self._spawn(self._bring(fetch(action)))
+                self._fetching += 1
+                self._spawn(self._bring(self._fetch(action)))
             case StoreFile():
                 self._spawn(self._bring(self._files.store(action)))
             case ReadStorage():
@@ -347,6 +350,12 @@ class RouterProcess:
             self._feed(isakmp.IpsecInstallFailed(action.handle, str(error)))
         else:
             self._feed(isakmp.IpsecInstallDone(action.handle))
+
+    async def _fetch(self, request: HttpRequest) -> NodeEvent:
+        try:
+            return await fetch(request)
+        finally:
+            self._fetching -= 1
 
     async def _bring(self, work: Awaitable[NodeEvent]) -> None:
         """What a request, or a file, comes to."""
