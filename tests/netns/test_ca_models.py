@@ -1,0 +1,123 @@
+"""One lab a server model, as a user runs it; then what each capture and console has of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.needs_root
+ROOT = Path(__file__).parents[2]
+IKELAB = str(Path(sys.executable).with_name("ikelab"))
+LABS = ("standalone-root", "three-tiers", "root-offline")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run: what it found, and where its capture is."""
+
+    lab: str
+    facts: dict[str, list[dict[str, str]]]
+    folder: Path
+
+    def issuers(self) -> dict[str, str]:
+        """Node and trustpoint -> who certified it."""
+        rows = self.facts["enrollments"]
+        return {f"{row['node']} {row['trustpoint']}": row["issuer"] for row in rows}
+
+    def log(self, node: str) -> str:
+        return (self.folder / "logs" / f"{node}.log").read_text()
+
+    def fields(self, display_filter: str, *names: str) -> list[list[str]]:
+        configuration = str(self.folder / f"{self.lab}.wireshark")
+        columns = [part for name in names for part in ("-e", name)]
+        command = ["tshark", "-r", str(self.folder / f"{self.lab}.pcapng"), "-Y", display_filter]
+        done = subprocess.run(
+            [*command, "-T", "fields", *columns],
+            env={**os.environ, "WIRESHARK_CONFIG_DIR": configuration},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+
+Run = Callable[[str], Ran]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`run(LAB)`: each lab is run once for all tests."""
+
+    @cache
+    def once(lab: str) -> Ran:
+        folder = tmp_path_factory.mktemp(lab)
+        command = [IKELAB, "run", lab, "--out", str(folder), "--format", "json"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Ran(lab, json.loads(done.stdout), folder)
+
+    return once
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_every_step_and_check_of_the_lab_holds(run: Run, lab: str) -> None:
+    checks = run(lab).facts["checks"]
+    assert len(checks) > 8 and all(check["passed"] for check in checks)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_nothing_of_a_lab_is_left(run: Run, lab: str) -> None:
+    run(lab)
+    assert not list(Path("/run/netns").glob(f"ikelab-{lab}-*"))
+    assert not (Path("/run/ikelab") / lab).exists()
+
+
+def test_after_the_change_of_roots_both_routers_have_a_certificate_of_the_new_one(run: Run) -> None:
+    issuers = run("standalone-root").issuers()
+    assert issuers == {"hub new-root": "cn=new-root", "spoke1 new-root": "cn=new-root"}
+
+
+def test_each_tier_is_certified_by_the_one_above(run: Run) -> None:
+    assert run("three-tiers").issuers() == {
+        "region-ca region-ca": "cn=root-ca",
+        "site-ca site-ca": "cn=region-ca",
+        "hub region": "cn=region-ca",
+        "spoke1 site": "cn=site-ca",
+    }
+
+
+@pytest.mark.interop
+def test_the_spoke_sends_the_certificate_of_its_sites_ca_along(
+    run: Run, need: Callable[[str], str]
+) -> None:
+    need("tshark")
+    ran = run("three-tiers")
+    first = 'frame.comment contains "sends MM5" && !(frame.comment contains "repeated")'
+    rows = ran.fields(first, "isakmp.typepayload")
+    assert rows[0] == ["5,6,6,9,11"]
+    answers = ran.fields('frame.comment contains "sends MM6"', "isakmp.typepayload")
+    assert answers == [["5,6,9"]]
+
+
+@pytest.mark.interop
+def test_the_root_that_is_switched_off_hears_and_says_nothing_more(
+    run: Run, need: Callable[[str], str]
+) -> None:
+    need("tshark")
+    ran = run("root-offline")
+    assert "%PKI-6-CS_DISABLED" not in ran.log("root-ca"), "it went without a goodbye"
+    sent = ran.fields("ip.src == 10.254.0.14", "frame.number")
+    enrolled = ran.fields("ip.dst == 192.168.159.243 && http.request", "frame.number")
+    assert sent and int(sent[-1][0]) < int(enrolled[0][0])
+    fetched = ran.fields('http.request.uri contains ".crl"', "http.request.uri")
+    assert {row[0] for row in fetched} == {"/ra-subca.crl"}
