@@ -6,6 +6,7 @@ from ikelab.ios.text import date, serial_number, visible
 from ikelab.pki import pem
 from ikelab.pki.crl import Crl
 from ikelab.pki.enrollment_events import RequestPrinted
+from ikelab.pki.events import RequestSent
 from ikelab.pki.x509 import format_name
 
 _BLANK_OR_QUIT = 'End with a blank line or the word "quit" on a line by itself'
@@ -50,6 +51,17 @@ def request_text(printed: RequestPrinted) -> str:
         f"% The subject name in the certificate will include: {visible(printed.subject)}\n"
         f"Certificate Request follows:\n\n{body}\n"
         "---End - This line not part of the certificate request---\n\n"
+    )
+
+
+def sent_text(sent: RequestSent) -> str:
+    """What `crypto pki enroll` shows of a request that went to the CA."""
+    return (
+        "% Start certificate enrollment ..\n"
+        f"% The subject name in the certificate will include: {visible(sent.subject)}\n"
+        "% Certificate request sent to Certificate Authority\n"
+        f"% The 'show crypto pki certificate {sent.trustpoint} verbose' command"
+        " will show the fingerprint.\n"
     )
 
 

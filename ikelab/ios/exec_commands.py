@@ -34,8 +34,8 @@ SHOW_ROWS = (
     exec_row("show crypto ipsec sa", "Show IPSEC policy | IPSEC SA table"),
     exec_row("show crypto session", "Show crypto sessions (tunnels)"),
     exec_row(
-        "show crypto pki certificates [LABEL:trustpoint]",
-        "Show PKI | Show certificates | Trustpoint name",
+        "show crypto pki certificates [LABEL:trustpoint [verbose:verbose]]",
+        "Show PKI | Show certificates | Trustpoint name | Show the fingerprints too",
     ),
     exec_row("show crypto pki crls", "Show Certificate Revocation Lists"),
     exec_row("show crypto pki server [LABEL:server]", "Show Certificate Server | CS Name"),

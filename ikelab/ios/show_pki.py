@@ -58,6 +58,9 @@ def show_certificates(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[
     """`show crypto pki certificates [TRUSTPOINT]`."""
     for row in certificate_rows(snapshot, arguments):
         yield from _certificate(row)
+        if "verbose" in arguments:
+            yield f"  Fingerprint MD5: {_fingerprint(row.fingerprint_md5)}"
+            yield f"  Fingerprint SHA1: {_fingerprint(row.fingerprint_sha1)}"
         yield ""
     for pending in pending_rows(snapshot, arguments):
         yield from _pending(pending)

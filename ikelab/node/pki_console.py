@@ -26,7 +26,7 @@ from ikelab.pki.enrollment_events import (
     PastedCertificate,
     RequestPrinted,
 )
-from ikelab.pki.events import CaCertificateAccepted
+from ikelab.pki.events import CaCertificateAccepted, RequestSent
 from ikelab.pki.pasted_request import printed_certificate
 from ikelab.pki.pkcs12 import (
     dump_pkcs12,
@@ -124,7 +124,11 @@ class PkiConsole:
         password = None if typed.is_empty else typed.new_secret(words.CHALLENGE)
         typed.finish("crypto pki enroll")
         actions = self._router.enroll(arguments.text("trustpoint"), now, password)
-        return printed_requests(actions), actions
+        printed = printed_requests(actions)
+        if printed:
+            return printed, actions
+        sent = (action for action in actions if isinstance(action, RequestSent))
+        return "".join(map(words.sent_text, sent)), actions
 
     def _import_certificate(self, arguments: Arguments, typed: Typed, now: Now) -> Done:
         found = pem.read_pasted(typed.block(words.ENTER_CERTIFICATE), pem.CERTIFICATE)

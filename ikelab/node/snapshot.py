@@ -156,7 +156,16 @@ def _certificate_row(
         device_serial=subject.get("serialNumber"),
         fingerprint_md5=fingerprint(certificate.der, "md5"),
         fingerprint_sha1=fingerprint(certificate.der, "sha1"),
+        storage=_storage_name(certificate),
     )
+
+
+def _storage_name(certificate: Certificate) -> str:
+    """`nvram:ra-subca#9.cer`, `nvram:root-ca#11CA.cer`: the issuer's cn and the serial number."""
+    issuer = {key: value for rdn in read_name(certificate.issuer) for key, value in rdn}
+    name = "".join(char for char in issuer.get("cn", "") if char.isalnum() or char in "-_.")
+    mark = "CA" if certificate.is_ca else ""
+    return f"nvram:{name[:32]}#{certificate.serial:X}{mark}.cer"
 
 
 def _certificate_rows(router: Router) -> Iterator[CertificateRow]:

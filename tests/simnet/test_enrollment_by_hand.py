@@ -505,3 +505,69 @@ def test_an_installed_certificate_is_told_once() -> None:
     office = Office()
     office.enroll("hub", office.enable_sub_ca())
     assert len(office.node("hub").of(CertificateInstalled)) == 1
+
+
+# --- the same console over SCEP -------------------------------------------------------------------
+
+
+def over_scep() -> Office:
+    """The CAs' web servers on; the sub-CA is enrolled, the hub knows no fingerprint."""
+    office = Office()
+    office.enable_sub_ca()
+    office.configure("ra-subca", "ip http server")
+    url = "enrollment url http://192.168.159.243:12345"
+    office.configure("hub", "crypto pki trustpoint ra", url)
+    return office
+
+
+def test_an_offered_ca_certificate_is_answered_by_the_same_command() -> None:
+    office = over_scep()
+    point = office.node("hub").router.trustpoints["ra"]
+    assert office.type("hub", "crypto pki authenticate ra") == ""
+    office.net.run(1)
+    shown = office.consoles["hub"].log.text(office.node("hub").log, office.net.now)
+    assert "Trustpoint 'ra' is a subordinate CA and holds a non self signed cert" in shown
+    assert "% Do you accept this certificate? [yes/no]:" in shown
+    assert "not accepted" in office.type("hub", "crypto pki authenticate ra", "no")
+    assert point.anchors == ()
+    office.type("hub", "crypto pki authenticate ra")
+    office.net.run(1)
+    assert "accepted." in office.type("hub", "crypto pki authenticate ra", "yes")
+    assert point.anchors
+
+
+def test_an_answer_before_the_question_is_refused() -> None:
+    office = over_scep()
+    with pytest.raises(ConfigError, match="too many"):
+        office.type("hub", "crypto pki authenticate ra", "yes")
+    assert not office.node("hub").of(HttpRequest)
+
+
+def test_enroll_says_what_it_sent_and_where_the_fingerprint_is() -> None:
+    office = over_scep()
+    office.type("hub", "crypto pki authenticate ra")
+    office.net.run(1)
+    office.type("hub", "crypto pki authenticate ra", "yes")
+    said = office.type("hub", "crypto pki enroll ra", "chal lenge", "chal lenge")
+    assert said.startswith("% Start certificate enrollment ..\n")
+    assert "will include: " in said and "hub.cisco.example" in said and "chal" not in said
+    office.net.run(1)
+    [waiting] = office.node("ra-subca").router.servers["ra-subca"].requests()
+    assert b"chal lenge" in waiting.request
+    shown = office.type("hub", "show crypto pki certificate ra verbose")
+    assert "Fingerprint MD5" in shown and "Status: Pending" in shown
+
+
+def test_certificates_are_stored_under_issuer_and_serial_number() -> None:
+    office = over_scep()
+    office.type("hub", "crypto pki authenticate ra")
+    office.net.run(1)
+    office.type("hub", "crypto pki authenticate ra", "yes")
+    office.type("hub", "crypto pki enroll ra")
+    office.net.run(1)
+    office.type("ra-subca", "crypto pki server ra-subca grant all")
+    office.net.run(120)
+    shown = office.type("hub", "show crypto pki certificates ra verbose")
+    assert "  Storage: nvram:ra-subca#2.cer\n" in shown
+    assert "  Storage: nvram:root-ca#2CA.cer\n" in shown
+    assert "Fingerprint SHA1: " in shown
