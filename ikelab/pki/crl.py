@@ -1,7 +1,8 @@
 """Certificate revocation lists (RFC 5280 section 5): version 2, and IOS's version 1 of 2009.
 
 A list is parsed once into a dictionary by serial number; looking a certificate up costs the same
-whatever its size. Delta and indirect CRLs are recognised and refused by whoever checks
+whatever its size, and its signature is verified once. Complete CRLs, deltas and partitioned ones
+are told apart here and put together in `crl_status.py`. Indirect CRLs are refused by whoever checks
 `unknown_critical`: their marks are critical extensions.
 """
 
@@ -23,6 +24,14 @@ from ikelab.pki.algorithms import (
     sign,
     signature_algorithm,
 )
+from ikelab.pki.distribution_point import (
+    FRESHEST_CRL,
+    ISSUING_DISTRIBUTION_POINT,
+    DistributionPoint,
+    IssuingDistributionPoint,
+    read_distribution_points,
+    read_issuing_distribution_point,
+)
 from ikelab.pki.extensions import (
     AUTHORITY_KEY_IDENTIFIER,
     build_authority_key_identifier,
@@ -34,9 +43,11 @@ from ikelab.pki.name import brief_name, names_match, read_name
 from ikelab.pki.x509 import Certificate
 
 CRL_NUMBER = "2.5.29.20"
+DELTA_CRL_INDICATOR = "2.5.29.27"
 _REASON_CODE = "2.5.29.21"
 _INVALIDITY_DATE = "2.5.29.24"
 # CRLReason (RFC 5280 section 5.3.1); 7 is not used.
+CERTIFICATE_HOLD, REMOVE_FROM_CRL = 6, 8
 REASONS = {
     0: "unspecified",
     1: "keyCompromise",
@@ -49,7 +60,15 @@ REASONS = {
     9: "privilegeWithdrawn",
     10: "aACompromise",
 }
-_UNDERSTOOD = frozenset({CRL_NUMBER, AUTHORITY_KEY_IDENTIFIER})
+_UNDERSTOOD = frozenset(
+    {
+        CRL_NUMBER,
+        AUTHORITY_KEY_IDENTIFIER,
+        DELTA_CRL_INDICATOR,
+        ISSUING_DISTRIBUTION_POINT,
+        FRESHEST_CRL,
+    }
+)
 _ENTRY_UNDERSTOOD = frozenset({_REASON_CODE, _INVALIDITY_DATE})
 # 100,000 entries are 2.2 MB; a router's cache has 64 kB, its caller refuses earlier.
 MAX_CRL = 16 * 1024 * 1024
@@ -60,8 +79,11 @@ class Crl:
     """A CRL that was read, not verified; equal to another if its octets are.
 
     next_update: None where absent. number: CRLNumber, None in version 1. revoked: by serial number
-    the revocation date and the reason code, None where not given. unknown_critical: extensions of
-    the list or of an entry without which it must not be used.
+    the revocation date and the reason code, None where not given. base_number: of the complete CRL
+    that a delta continues, None for a complete one. scope: what it covers, None: all its issuer's
+    certificates. fresh_points: where its deltas are. unknown_critical: extensions of the list or of
+    an entry without which it must not be used. verified_keys: SPKIs its signature was found to be
+    of; neither can change, so nothing is verified twice.
     """
 
     der: bytes
@@ -75,10 +97,28 @@ class Crl:
     revoked: Mapping[int, tuple[datetime, int | None]] = field(compare=False)
     number: int | None = field(compare=False, default=None)
     authority_key_id: bytes | None = field(compare=False, default=None)
+    base_number: int | None = field(compare=False, default=None)
+    scope: IssuingDistributionPoint | None = field(compare=False, default=None)
+    fresh_points: tuple[DistributionPoint, ...] = field(compare=False, default=())
     unknown_critical: tuple[str, ...] = field(compare=False, default=())
+    verified_keys: set[bytes] = field(compare=False, init=False, default_factory=set)
 
     def __repr__(self) -> str:
         return f"<Crl {brief_name(self.issuer)} {self.this_update} {len(self.revoked)} revoked>"
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether it lists only what changed since another one."""
+        return self.base_number is not None
+
+    def is_signed_by(self, issuer: Certificate) -> bool:
+        """Whether its signature is the issuer's key's; names are not compared."""
+        if issuer.public_key_info in self.verified_keys:
+            return True
+        if not is_signed_by(issuer.public_key, self.signature, self.tbs, self.digest):
+            return False
+        self.verified_keys.add(issuer.public_key_info)
+        return True
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -115,8 +155,14 @@ def _read_crl(octets: bytes, tbs: der.Element, algorithm: der.Element, signature
     present = () if wrapped is None else read_extensions(wrapped.only())
     values = {extension.oid: extension.value for extension in present}
     unknown |= {item.oid for item in present if item.critical and item.oid not in _UNDERSTOOD}
-    key_id = values.get(AUTHORITY_KEY_IDENTIFIER)
-    number = values.get(CRL_NUMBER)
+    key_id, number = values.get(AUTHORITY_KEY_IDENTIFIER), values.get(CRL_NUMBER)
+    base, fresh = values.get(DELTA_CRL_INDICATOR), values.get(FRESHEST_CRL)
+    if base is not None and (number is None or fresh is not None):
+        raise der.malformed("a delta CRL without a number, or with a delta of its own")
+    place = values.get(ISSUING_DISTRIBUTION_POINT)
+    scope = None if place is None else read_issuing_distribution_point(place, issuer.raw)
+    if scope is not None and scope.is_indirect:
+        unknown.add(ISSUING_DISTRIBUTION_POINT)
     return Crl(
         der=octets,
         tbs=tbs.raw,
@@ -129,6 +175,9 @@ def _read_crl(octets: bytes, tbs: der.Element, algorithm: der.Element, signature
         revoked=MappingProxyType(revoked),
         number=None if number is None else _read_number(number),
         authority_key_id=None if key_id is None else read_authority_key_identifier(key_id),
+        base_number=None if base is None else _read_number(base),
+        scope=scope,
+        fresh_points=() if fresh is None else read_distribution_points(fresh, issuer.raw),
         unknown_critical=tuple(sorted(unknown)),
     )
 
@@ -241,10 +290,10 @@ def _entry(serial: int, date: datetime, reason: int | None, version: int) -> byt
 
 
 def verify_crl(crl: Crl, issuer: Certificate, *, legacy: bool = False) -> None:
-    """Whether the CRL is this CA's, for the certificates signed with this key, and usable.
+    """Whether the CRL is of this name, signed with this key, and of a kind that is understood.
 
-    Dates are not looked at. Raises PkiError("crl-wrong-issuer", "key-usage", "weak-algorithm",
-    "crl-bad-signature", "crl-unknown-critical-extension").
+    Dates and scope are not looked at. Raises PkiError("crl-wrong-issuer", "key-usage",
+    "weak-algorithm", "crl-bad-signature", "crl-unknown-critical-extension").
     """
     who = brief_name(issuer.subject)
     if not names_match(crl.issuer, issuer.subject):
@@ -255,11 +304,11 @@ def verify_crl(crl: Crl, issuer: Certificate, *, legacy: bool = False) -> None:
     if issuer.key_usage is not None and "cRLSign" not in issuer.key_usage:
         raise PkiError("key-usage", f"{who} may not sign CRLs")
     refuse_weak("the CRL", legacy=legacy, digest=crl.digest, key=issuer.public_key)
-    if not is_signed_by(issuer.public_key, crl.signature, crl.tbs, crl.digest):
+    if not crl.is_signed_by(issuer):
         raise PkiError("crl-bad-signature", f"the CRL is not signed with the key of {who}")
     if crl.unknown_critical:
         raise PkiError(
             "crl-unknown-critical-extension",
-            f"the CRL of {who} has {', '.join(crl.unknown_critical)} (delta, indirect and"
-            " partitioned CRLs are not processed)",
+            f"the CRL of {who} has {', '.join(crl.unknown_critical)} (indirect CRLs are not"
+            " processed)",
         )

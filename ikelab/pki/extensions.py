@@ -16,6 +16,7 @@ BASIC_CONSTRAINTS = "2.5.29.19"
 NAME_CONSTRAINTS = "2.5.29.30"
 CRL_DISTRIBUTION_POINTS = "2.5.29.31"
 AUTHORITY_KEY_IDENTIFIER = "2.5.29.35"
+POLICY_CONSTRAINTS = "2.5.29.36"
 EXTENDED_KEY_USAGE = "2.5.29.37"
 
 USAGES = (
@@ -185,21 +186,6 @@ def _subtrees(element: der.Element | None) -> tuple[GeneralName, ...]:
     if not 0 < len(found) <= _MAX_NAMES:
         raise der.malformed(f"not 1 to {_MAX_NAMES} subtrees in nameConstraints")
     return tuple(found)
-
-
-def read_distribution_points(value: bytes) -> tuple[str, ...]:
-    """URLs of CRLs by this certificate's issuer that cover every reason."""
-    urls = []
-    for entry in der.parse(value).expect(der.SEQUENCE).children()[:_MAX_NAMES]:
-        fields = entry.fields()
-        point, reasons, issuer = fields.take_if(0xA0), fields.take_if(0x81), fields.take_if(0xA2)
-        fields.finish()
-        if point is None or reasons is not None or issuer is not None:
-            continue
-        name = point.only()
-        if name.tag == 0xA0:  # fullName
-            urls += [item.text() for item in read_general_names(name) if item.tag == URI]
-    return tuple(urls)
 
 
 def read_authority_key_identifier(value: bytes) -> bytes | None:

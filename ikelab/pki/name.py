@@ -204,6 +204,7 @@ def _read_attribute(element: der.Element) -> tuple[str, str]:
     return short, value.text()
 
 
+@lru_cache(maxsize=256)
 def format_name(name: bytes) -> str:
     """`cn=ra-subca`, `serialNumber=X+ipaddress=A+hostname=B`: IOS's short names in RFC 4514 order.
 

@@ -3,12 +3,15 @@
 `check` builds a path, verifies its signatures and dates, and only then asks the web server named
 in the verified certificates for a CRL: an impostor cannot make a router fetch anything. Revocation
 is looked up at every authentication; nothing here remembers that a peer was once accepted
-(CVE-2011-0935 is the story of a router that did).
+(CVE-2011-0935 is the story of a router that did). What is remembered is that a signature holds.
+
+Where a CA publishes several CRLs, by place or reason, all that a certificate needs are fetched;
+deltas (FreshestCRL) too, but without one the complete CRL stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,8 +19,10 @@ from ipaddress import AddressValueError, IPv4Address
 from urllib.parse import urlsplit
 
 from ikelab.errors import PkiError
-from ikelab.pki.chain import build_path, build_paths, check_crl_dates, validate
-from ikelab.pki.crl import Crl, load_crl, verify_crl
+from ikelab.pki.chain import build_path, build_paths, find_crl_signer, first_unknown, validate
+from ikelab.pki.crl import Crl, load_crl
+from ikelab.pki.crl_status import check_crl_dates
+from ikelab.pki.distribution_point import DistributionPoint
 from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.x509 import Certificate, format_name, load_certificate, names_match
@@ -69,12 +74,14 @@ RevocationAction = HttpRequest | CrlInstalled | CrlRefused | PathAccepted | Path
 class _Check:
     """A peer waiting for its verdict.
 
-    asked: URLs fetched for this check, each once: two CRLs that do not fit into the cache together
-    must not chase each other for ever. failed: why a URL gave nothing.
+    others: certificates at hand beside the path. asked: URLs fetched for this check, each once: two
+    CRLs that do not fit into the cache together must not chase each other for ever. failed: why a
+    URL gave nothing.
     """
 
     handle: int
     path: Sequence[Certificate]
+    others: Sequence[Certificate]
     trust: Trust
     asked: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
@@ -82,10 +89,10 @@ class _Check:
 
 @dataclass(slots=True)
 class _Fetch:
-    """A request in flight, and who waits for it."""
+    """A request in flight, and who waits for it. ca: path of the CA whose CRL it should be."""
 
     url: str
-    issuer: Certificate
+    ca: Sequence[Certificate]
     waiting: list[_Check] = field(default_factory=list)
 
 
@@ -110,10 +117,10 @@ class RevocationChecker:
         trusts: the trustpoints that may vouch for the peer, the first that can does.
         """
         try:
-            path, trust = _trusted_path(certificates, trusts, now.wall, self._legacy)
+            check = _start(handle, certificates, trusts, now.wall, self._legacy)
         except PkiError as error:
             return [PathRefused(handle, error.reason, error.detail)]
-        return self._advance(_Check(handle, path, trust), now)
+        return self._advance(check, now)
 
     def handle(self, event: HttpReply | HttpFailed, now: Now) -> list[RevocationAction]:
         """The answer to an `HttpRequest` of this cache; others are not ours and change nothing."""
@@ -121,7 +128,7 @@ class RevocationChecker:
         if fetch is None:
             return []
         actions: list[RevocationAction] = []
-        name = format_name(fetch.issuer.subject)
+        name = format_name(fetch.ca[0].subject)
         try:
             crl = self._accept(fetch, event, now.wall)
             actions.append(CrlInstalled(name, fetch.url, len(crl.der)))
@@ -139,7 +146,7 @@ class RevocationChecker:
         reason = _url_fault(url)
         if reason:
             return [CrlRefused(format_name(certificate.subject), url, reason)]
-        return self._fetch(url, certificate, None)
+        return self._fetch(url, (certificate,), None)
 
     def entries(self, now: datetime) -> tuple[CachedCrl, ...]:
         """What the cache holds, the oldest first; an outdated CRL is not there any more."""
@@ -165,76 +172,106 @@ class RevocationChecker:
         for method in check.trust.revocation_check:
             if method == "none":
                 return [accepted]
-            wanted = self._missing(check.path, now.wall)
-            if wanted is None:
-                return [self._verdict(check, accepted, now.wall)]
-            certificate, issuer = wanted
-            url = next((url for url in certificate.crl_urls if not _url_fault(url)), None)
+            unknown = first_unknown(
+                check.path, now.wall, self._crls(), others=check.others, legacy=self._legacy
+            )
+            if unknown is None:
+                return self._fetch_delta(check, now.wall) or [self._verdict(check, accepted, now)]
+            position, error = unknown
+            url = self._next_url(check, check.path[position].crl_points)
             if url is None:
-                fault = f"{format_name(certificate.subject)} names no CRL that can be fetched"
-            elif url in check.asked:
-                fault = f"{url}: {check.failed.get(url, 'the cache is too small for it')}"
-            elif sum(len(fetch.waiting) for fetch in self._fetches.values()) >= _MAX_WAITING:
+                fault = self._why_unknown(check, check.path[position], error)
+            elif self._is_busy():
                 fault = f"{_MAX_WAITING} checks wait for CRLs already"
             else:
-                check.asked.add(url)
-                return self._fetch(url, issuer, check)
+                return self._fetch_for(check, url, position)
         return [PathRefused(check.handle, "crl-unavailable", fault)]
 
+    def _is_busy(self) -> bool:
+        return sum(len(fetch.waiting) for fetch in self._fetches.values()) >= _MAX_WAITING
+
+    def _next_url(self, check: _Check, points: Sequence[DistributionPoint]) -> str | None:
+        """The first place of a CRL that was not asked for this check."""
+        return next((url for url in _urls(points) if url not in check.asked), None)
+
+    def _why_unknown(self, check: _Check, certificate: Certificate, error: PkiError) -> str:
+        """For a person: why all places of its CRLs did not help."""
+        urls = list(_urls(certificate.crl_points))
+        if not urls:
+            return f"{format_name(certificate.subject)} names no CRL that can be fetched"
+        for url in urls:
+            if url in check.failed:
+                return f"{url}: {check.failed[url]}"
+        held = {entry.url for entry in self._cache}
+        lost = next((url for url in urls if url not in held), None)
+        return error.detail if lost is None else f"{lost}: the cache is too small for it"
+
+    def _fetch_for(self, check: _Check, url: str, position: int) -> list[RevocationAction]:
+        """Ask for a CRL that the certificate at that position of the path needs."""
+        check.asked.add(url)
+        return self._fetch(url, check.path[position + 1 :], check)
+
+    def _fetch_delta(self, check: _Check, at: datetime) -> list[RevocationAction]:
+        """Ask for a delta that is announced and not here; [] where there is none, or no time."""
+        deltas = {entry.url for entry in self._current(at) if entry.crl.is_delta}
+        for position, certificate in enumerate(check.path[:-1]):
+            points = list(certificate.fresh_points)
+            for entry in self._current(at):
+                if names_match(entry.crl.issuer, certificate.issuer):
+                    points += entry.crl.fresh_points
+            for url in _urls(points):
+                if url not in check.asked | deltas and not self._is_busy():
+                    return self._fetch_for(check, url, position)
+        return []
+
     def _verdict(
-        self, check: _Check, accepted: PathAccepted, at: datetime
+        self, check: _Check, accepted: PathAccepted, now: Now
     ) -> PathAccepted | PathRefused:
-        anchors = (check.path[-1],)
         try:
             validate(
                 check.path,
-                anchors,
-                at,
-                lambda issuer: self._usable(issuer, at),
+                check.path[-1:],
+                now.wall,
+                self._crls(),
                 "crl",
+                others=check.others,
                 legacy=self._legacy,
             )
         except PkiError as error:
             return PathRefused(check.handle, error.reason, error.detail)
         return accepted
 
-    def _missing(
-        self, path: Sequence[Certificate], at: datetime
-    ) -> tuple[Certificate, Certificate] | None:
-        """The first (certificate, issuer) of the path whose issuer has no usable CRL here."""
-        pairs = zip(path, path[1:], strict=False)
-        return next((pair for pair in pairs if self._usable(pair[1], at) is None), None)
-
     # --- cache ------------------------------------------------------------------------------------
 
-    def _newest(self, issuer: Certificate) -> CachedCrl | None:
-        """By name and key: another CA of the same name has its own CRLs."""
+    def _crls(self) -> list[Crl]:
+        """The newest of each kind; whether they are current is for the validation to say."""
+        return [entry.crl for entry in self._cache if not entry.superseded]
+
+    def _current(self, at: datetime) -> list[CachedCrl]:
+        self._drop_outdated(at)
+        return [entry for entry in self._cache if not entry.superseded]
+
+    def _newest(self, new: CachedCrl) -> CachedCrl | None:
+        """Of the same kind: by name and key, since another CA of the name has its own CRLs."""
         for entry in reversed(self._cache):
-            same_key = entry.issuer.public_key_info == issuer.public_key_info
-            if same_key and names_match(entry.issuer.subject, issuer.subject):
+            same_key = entry.issuer.public_key_info == new.issuer.public_key_info
+            same_kind = (entry.crl.is_delta, entry.crl.scope) == (new.crl.is_delta, new.crl.scope)
+            if same_key and same_kind and names_match(entry.crl.issuer, new.crl.issuer):
                 return entry
         return None
 
-    def _usable(self, issuer: Certificate, at: datetime) -> Crl | None:
-        entry = self._newest(issuer)
-        if entry is None:
-            return None
-        try:
-            check_crl_dates(entry.crl, at)
-        except PkiError:
-            return None
-        return entry.crl
-
-    def _fetch(self, url: str, issuer: Certificate, check: _Check | None) -> list[RevocationAction]:
+    def _fetch(
+        self, url: str, ca: Sequence[Certificate], check: _Check | None
+    ) -> list[RevocationAction]:
         """Ask for a CRL, or wait with those who have asked already: one in flight per URL."""
         waiting = [] if check is None else [check]
         for fetch in self._fetches.values():
-            if (fetch.url, fetch.issuer.der) == (url, issuer.der):
+            if (fetch.url, fetch.ca[0].der) == (url, ca[0].der):
                 fetch.waiting += waiting
                 return []
         self._sent += 1
         handle = f"crl {self._sent}"
-        self._fetches[handle] = _Fetch(url, issuer, waiting)
+        self._fetches[handle] = _Fetch(url, ca, waiting)
         return [HttpRequest(handle, "GET", url)]
 
     def _accept(self, fetch: _Fetch, event: HttpReply | HttpFailed, at: datetime) -> Crl:
@@ -248,13 +285,14 @@ class RevocationChecker:
                 "crl-too-large", f"{len(event.body)} octets; the cache has room for {self.limit}"
             )
         crl = load_crl(event.body)
-        verify_crl(crl, fetch.issuer, legacy=self._legacy)
+        others = dict.fromkeys(item for check in fetch.waiting for item in check.others)
+        signer = find_crl_signer(crl, fetch.ca, at, others=others, legacy=self._legacy)
         check_crl_dates(crl, at)
-        self._install(CachedCrl(crl, fetch.issuer, fetch.url), at)
+        self._install(CachedCrl(crl, signer, fetch.url), at)
         return crl
 
     def _install(self, new: CachedCrl, at: datetime) -> None:
-        old = self._newest(new.issuer)
+        old = self._newest(new)
         if old is not None:
             if old.crl.der == new.crl.der:
                 return
@@ -278,10 +316,10 @@ class RevocationChecker:
             self._cache.remove(next((item for item in older if item.superseded), older[0]))
 
 
-def _trusted_path(
-    certificates: Sequence[bytes], trusts: Sequence[Trust], at: datetime, legacy: bool
-) -> tuple[Sequence[Certificate], Trust]:
-    """The first path to an anchor whose signatures and dates hold.
+def _start(
+    handle: int, certificates: Sequence[bytes], trusts: Sequence[Trust], at: datetime, legacy: bool
+) -> _Check:
+    """A check with the first path to an anchor whose signatures and dates hold.
 
     Raises the PkiError that says most: an unknown issuer only if no trustpoint knew it.
     """
@@ -303,7 +341,7 @@ def _trusted_path(
             if fault.reason == "untrusted-issuer":
                 fault = error
             continue
-        return path, trust
+        return _Check(handle, path, (*others, *anchors), trust)
     raise fault
 
 
@@ -324,7 +362,7 @@ def _valid_path(
     fault: PkiError | None = None
     for path in build_paths(leaf, others, anchors, at=at):
         try:
-            validate(path, anchors, at, {}, "none", legacy=legacy)
+            validate(path, anchors, at, (), "none", legacy=legacy)
         except PkiError as error:
             fault = fault or error
             continue
@@ -332,6 +370,11 @@ def _valid_path(
     if fault is not None:
         raise fault
     return build_path(leaf, others, anchors, at=at)  # raises, with the reason
+
+
+def _urls(points: Sequence[DistributionPoint]) -> Iterator[str]:
+    """All URLs that may be fetched."""
+    return (url for point in points for url in point.urls if not _url_fault(url))
 
 
 def _refuse_older(new: Crl, old: Crl) -> None:

@@ -27,6 +27,12 @@ from ikelab.pki.algorithms import (
     signature_algorithm,
 )
 from ikelab.pki.algorithms import public_key_info as _public_key_info
+from ikelab.pki.distribution_point import (
+    ALL_REASONS,
+    FRESHEST_CRL,
+    DistributionPoint,
+    read_distribution_points,
+)
 from ikelab.pki.extensions import Extension, GeneralName, NameConstraints
 from ikelab.pki.name import (
     brief_name,
@@ -73,8 +79,12 @@ _UNDERSTOOD = frozenset(
         extensions.SUBJECT_KEY_IDENTIFIER,
         extensions.AUTHORITY_KEY_IDENTIFIER,
         extensions.CRL_DISTRIBUTION_POINTS,
+        FRESHEST_CRL,
     }
 )
+# policyConstraints must be critical (RFC 5280 section 4.2.1.11); where it is not, ignoring it would
+# still accept what its issuer forbids.
+_NEVER_IGNORED = frozenset({extensions.POLICY_CONSTRAINTS})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -84,6 +94,8 @@ class Certificate:
     issuer, subject: Name, DER. not_before, not_after: aware, UTC, both inclusive. key_usage: None
     where the extension is absent. fqdns, addresses: subjectAltName first, then the subject's
     unstructuredName and unstructuredAddress. digest: of its signature, such as "sha256".
+    crl_points, fresh_points: where its CRLs and their deltas are. verified_keys: SPKIs its
+    signature was found to be of; neither can change, so nothing is verified twice.
     """
 
     der: bytes
@@ -106,10 +118,12 @@ class Certificate:
     name_constraints: NameConstraints | None = field(compare=False, default=None)
     fqdns: tuple[str, ...] = field(compare=False, default=())
     addresses: tuple[str, ...] = field(compare=False, default=())
-    crl_urls: tuple[str, ...] = field(compare=False, default=())
+    crl_points: tuple[DistributionPoint, ...] = field(compare=False, default=())
+    fresh_points: tuple[DistributionPoint, ...] = field(compare=False, default=())
     authority_key_id: bytes | None = field(compare=False, default=None)
     subject_key_id: bytes | None = field(compare=False, default=None)
     unknown_critical: tuple[str, ...] = field(compare=False, default=())
+    verified_keys: set[bytes] = field(compare=False, init=False, default_factory=set)
 
     def __repr__(self) -> str:
         return f"<Certificate {brief_name(self.subject)} 0x{self.serial:X}>"
@@ -119,9 +133,24 @@ class Certificate:
         """Whether subject and issuer are one name (not: whether it signed itself)."""
         return names_match(self.subject, self.issuer)
 
+    @property
+    def crl_urls(self) -> tuple[str, ...]:
+        """Where CRLs of its issuer are that cover every reason."""
+        points = (point for point in self.crl_points if point.reasons == ALL_REASONS)
+        return tuple(url for point in points for url in point.urls)
+
     def is_signed_by(self, key: RSAPublicKey) -> bool:
         """Whether its signature is that key's."""
         return is_signed_by(key, self.signature, self.tbs, self.digest)
+
+    def is_issued_by(self, issuer: Certificate) -> bool:
+        """Whether its signature is the issuer's key's; names are not compared."""
+        if issuer.public_key_info in self.verified_keys:
+            return True
+        if not self.is_signed_by(issuer.public_key):
+            return False
+        self.verified_keys.add(issuer.public_key_info)
+        return True
 
 
 def load_certificate(octets: bytes, *, any_serial: bool = False) -> Certificate:
@@ -195,10 +224,8 @@ def _read_certificate(
         ),
         fqdns=extensions.host_names(subject.raw, names),
         addresses=extensions.addresses(subject.raw, names),
-        crl_urls=_optional(
-            values, extensions.CRL_DISTRIBUTION_POINTS, extensions.read_distribution_points
-        )
-        or (),
+        crl_points=_points(values.get(extensions.CRL_DISTRIBUTION_POINTS), issuer.raw),
+        fresh_points=_points(values.get(FRESHEST_CRL), issuer.raw),
         authority_key_id=_optional(
             values, extensions.AUTHORITY_KEY_IDENTIFIER, extensions.read_authority_key_identifier
         ),
@@ -206,7 +233,8 @@ def _read_certificate(
         unknown_critical=tuple(
             extension.oid
             for extension in present
-            if extension.critical and extension.oid not in _UNDERSTOOD
+            if (extension.critical or extension.oid in _NEVER_IGNORED)
+            and extension.oid not in _UNDERSTOOD
         ),
     )
 
@@ -217,6 +245,10 @@ _T = TypeVar("_T")
 def _optional(values: dict[str, bytes], oid: str, read: Callable[[bytes], _T]) -> _T | None:
     """An extension's meaning, None where it is absent."""
     return read(values[oid]) if oid in values else None
+
+
+def _points(value: bytes | None, issuer: bytes) -> tuple[DistributionPoint, ...]:
+    return () if value is None else read_distribution_points(value, issuer)
 
 
 def _read_octets(value: bytes) -> bytes:
