@@ -109,9 +109,15 @@ def test_terminal_and_pkcs12_enrollment_without_a_web_server(
     ca = block(console("ra-subca", "crypto pki export ra-subca pem terminal"), -1)
 
     # The hub by cut and paste, through the command line as a user would.
-    ikelab("exec", "hub", f"crypto pki authenticate ra\n{ca}\nyes")
-    request = block(ikelab("exec", "hub", "crypto pki enroll ra"), 0)
-    ikelab("exec", "hub", f"crypto pki import ra certificate\n{sign('ra-subca', request)}")
+    ikelab("exec", "--lab", NAME, "hub", f"crypto pki authenticate ra\n{ca}\nyes")
+    request = block(ikelab("exec", "--lab", NAME, "hub", "crypto pki enroll ra"), 0)
+    ikelab(
+        "exec",
+        "--lab",
+        NAME,
+        "hub",
+        f"crypto pki import ra certificate\n{sign('ra-subca', request)}",
+    )
     assert wait("hub", "enrolled", "ra")
 
     # The spoke with a file that openssl made.

@@ -6,6 +6,7 @@ Nobody here speaks SCEP: text is carried from console to console, as an administ
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ikelab.pki import pem
 from ikelab.pki.events import CertificateInstalled, CrlInstalled, HttpRequest
 from ikelab.pki.x509 import load_certificate
 from tests.openssl_files import PASSPHRASE, Openssl
-from tests.simnet.network import Simnet, SimNode
+from tests.simnet.network import START, Simnet, SimNode
 
 CONFIGS = Path(__file__).parents[2] / "netns" / "first-tunnel-manual" / "configs"
 _PEM = re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----\n", re.DOTALL)
@@ -571,3 +572,41 @@ def test_certificates_are_stored_under_issuer_and_serial_number() -> None:
     assert "  Storage: nvram:ra-subca#2.cer\n" in shown
     assert "  Storage: nvram:root-ca#2CA.cer\n" in shown
     assert "Fingerprint SHA1: " in shown
+
+
+# --- algorithms of 2009 ---------------------------------------------------------------------------
+
+
+def lone_router(mode: str) -> Office:
+    """One router at the date of this machine, for files that openssl has just dated."""
+    office = Office.__new__(Office)
+    office.net = Simnet()
+    office.net.elapsed = max((datetime.now(UTC) - START).total_seconds(), 0.0) + 1
+    node = office.net.add(parse_config("hostname r1\nend\n"), mode)
+    office.consoles = {"r1": Console(node.router, lambda: [])}
+    return office
+
+
+def test_a_file_of_2009_is_for_legacy_labs_and_goes_out_as_ios_wrote_it(elsewhere: Openssl) -> None:
+    elsewhere.authority()
+    elsewhere.router("r1")
+    octets = pem.to_base64(elsewhere.pkcs12("r1", "-legacy"))
+    command = f"crypto pki import ra pkcs12 terminal {PASSPHRASE}"
+    with pytest.raises(ConfigError, match="weak-algorithm"):
+        lone_router("modern").type("r1", command, octets)
+    office = lone_router("legacy")
+    assert "successfully" in office.type("r1", command, octets)
+    elsewhere.run(
+        *("rsa", "-traditional", "-des3", "-in", "r1.key", "-out", "e.key"),
+        *("-passout", f"pass:{PASSPHRASE}"),
+    )
+    parts = (elsewhere.text("ca.pem"), elsewhere.text("e.key"), elsewhere.text("r1.pem"))
+    office.type("r1", f"crypto pki import rb pem exportable terminal {PASSPHRASE}", *parts)
+    said = office.type("r1", "crypto pki export rb pem terminal 3des our word")
+    assert "DEK-Info: DES-EDE3-CBC," in said
+    elsewhere.write("out.pem", pasted_part(said, 1))
+    elsewhere.run("rsa", "-in", "out.pem", "-passin", "pass:our word", "-check", "-noout")
+    exported = office.type("r1", "crypto pki export rb pkcs12 terminal our word")
+    elsewhere.write("out.p12", pem.read_pem(exported)[0].der)
+    shown = elsewhere.run("pkcs12", "-in", "out.p12", "-info", "-noout", "-passin", "pass:our word")
+    assert "3-KeyTripleDES" in shown.stderr
