@@ -183,7 +183,7 @@ class SqliteCaStore(Database):
                 )
                 if spent.rowcount != 1:
                     return None
-            request_id = self._free_request_id(connection)
+            request_id = self._free_request_id(connection, new.automatic)
             key = new.key
             connection.execute(
                 "INSERT INTO request (id, generation, transaction_id, request_digest, signer_key,"
@@ -205,10 +205,11 @@ class SqliteCaStore(Database):
             )
         return self.find_request(key)
 
-    def _free_request_id(self, connection: sqlite3.Connection) -> int:
+    def _free_request_id(self, connection: sqlite3.Connection, automatic: bool) -> int | None:
         """The id after the newest request's, round the corner at 999, that nobody holds.
 
-        When all are held, the oldest finished request gives up its own.
+        When all are held, the oldest finished request gives up its own. Where all wait, a request
+        that waits for nobody needs none: strangers who fill the list do not keep it out.
         """
         rows = connection.execute("SELECT id FROM request WHERE id IS NOT NULL ORDER BY number")
         held = [row[0] for row in rows]
@@ -217,13 +218,15 @@ class SqliteCaStore(Database):
                 "SELECT number FROM request WHERE id IS NOT NULL AND state != 'pending'"
                 " ORDER BY number LIMIT 1"
             ).fetchone()
+            if finished is None and automatic:
+                return None
             if finished is None:
                 raise PkiError(
                     "request-database-full",
                     f"{MAX_REQUEST_ID} enrollment requests wait already; grant, reject or remove",
                 )
             connection.execute("UPDATE request SET id = NULL WHERE number = ?", finished)
-            return self._free_request_id(connection)
+            return self._free_request_id(connection, automatic)
         taken = set(held)
         candidate = held[-1] if held else 0
         while True:
@@ -267,9 +270,9 @@ class SqliteCaStore(Database):
         return tuple(_request(row) for row in rows)
 
     def oldest_pending(self) -> datetime | None:
-        """None if nothing waits."""
+        """None if nothing waits; a request without an id waits for nobody."""
         row = self.connection.execute(
-            "SELECT min(received) FROM request WHERE state = 'pending'"
+            "SELECT min(received) FROM request WHERE state = 'pending' AND id IS NOT NULL"
         ).fetchone()
         return None if row[0] is None else _moment(row[0])
 

@@ -242,6 +242,25 @@ def test_request_ids_run_from_1_to_999_and_then_take_the_place_of_the_oldest_fin
     assert store.request(3) == reused
 
 
+def test_a_request_that_waits_for_nobody_needs_no_id_when_all_are_held(
+    store: SqliteCaStore,
+) -> None:
+    for count in range(1, MAX_REQUEST_ID + 1):
+        store.add_request(new_request(f"T{count}"))
+    added = store.add_request(new_request("invited", automatic=True))
+    assert added is not None and added.request_id is None
+    assert store.find_request(added.key) == added
+    assert store.grant_request(added.number, IssuedCertificate(1, b"one"), ())
+    assert len(store.requests()) == MAX_REQUEST_ID
+
+
+def test_only_listed_requests_have_an_end_to_wait_for(store: SqliteCaStore) -> None:
+    for count in range(1, MAX_REQUEST_ID + 1):
+        store.add_request(new_request(f"T{count}", received=NOON + timedelta(hours=1)))
+    store.add_request(new_request("invited", automatic=True))
+    assert store.oldest_pending() == NOON + timedelta(hours=1)
+
+
 def test_a_removed_id_is_not_given_to_the_next_request_at_once(store: SqliteCaStore) -> None:
     for name in ("T1", "T2"):
         store.add_request(new_request(name))
