@@ -190,8 +190,8 @@ class CaStore(Protocol):
     ) -> EnrollmentRequest | None:
         """Queue a request, spending a one-time password (SHA-256) in the same step.
 
-        Returns None, with nothing changed, if the password is not open. Raises
-        PkiError("request-database-full") when 999 requests wait.
+        Returns None, with nothing changed, if the password is not open. When 999 requests wait, an
+        automatic one goes without an id, for others PkiError("request-database-full") is raised.
         """
         ...
 
