@@ -208,7 +208,7 @@ def test_with_the_tunnel_down_nothing_leaves_in_clear(deployed: None, tmp_path: 
 
 
 def test_exec_shows_what_ios_shows(deployed: None) -> None:
-    shown = ikelab("exec", "hub", "show crypto pki certificates").stdout
+    shown = ikelab("exec", "--lab", "first-tunnel", "hub", "show crypto pki certificates").stdout
     assert "cn=ra-subca" in shown and "Certificate Usage: General Purpose" in shown
-    wrong = ikelab("exec", "hub", "show crypto nonsense", code=None)
+    wrong = ikelab("exec", "--lab", "first-tunnel", "hub", "show crypto nonsense", code=None)
     assert wrong.returncode == 2 and "^" in wrong.stdout + wrong.stderr
