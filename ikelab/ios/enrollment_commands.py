@@ -37,6 +37,12 @@ ENROLLMENT_ROWS = (
         also=_CONFIG,
     ),
     exec_row(
+        "crypto pki import LABEL:trustpoint pkcs12 STORAGE_URL:url LINE:password",
+        "Import from ftp: or nvram: file system, ftp://[USER[:PASSWORD]@]HOST[/DIRECTORY][/FILE]"
+        " | Passphrase used to protect the pkcs12 file",
+        also=_CONFIG,
+    ),
+    exec_row(
         "crypto pki export LABEL:trustpoint pem terminal [KEY_CIPHER:cipher LINE:password]",
         "Export certificates or PKCS12 files | CA Server Name | Export in PEM format"
         " | Export to the terminal | Passphrase used to protect the private key",
@@ -45,6 +51,12 @@ ENROLLMENT_ROWS = (
     exec_row(
         "crypto pki export LABEL:trustpoint pkcs12 terminal LINE:password",
         "Export as PKCS12 file | Export to the terminal"
+        " | Passphrase used to protect the pkcs12 file",
+        also=_CONFIG,
+    ),
+    exec_row(
+        "crypto pki export LABEL:trustpoint pkcs12 STORAGE_URL:url LINE:password",
+        "Export to ftp: or nvram: file system, ftp://[USER[:PASSWORD]@]HOST[/DIRECTORY][/FILE]"
         " | Passphrase used to protect the pkcs12 file",
         also=_CONFIG,
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ikelab.ios.log_line import LogLine, own
-from ikelab.ios.text import grouped, serial_number, visible
+from ikelab.ios.text import grouped, serial_number, visible, without_user
 from ikelab.pki import ca_events as ca
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki import events as pki
@@ -91,17 +91,25 @@ def _server(notice: object) -> Iterator[LogLine]:
             why = "it waited too long" if expired else "by command"
             yield own("CA", f"{server}: request {request_id} removed, {why}")
         case ca.FileWritten(name=name):
-            yield _console(f"Writing {name} !")
+            yield _console(f"Writing {visible(name)} !")
         case ca.FileLoaded(name=name, size=size):
             yield _console(loading(name, size))
         case ca.StorageUnreadable(server, name, detail):
-            yield _console(
-                f"% There was a problem reading the file '{visible(name)}'\n"
-                "%from certificate storage.\n"
-                "% Please verify storage accessibility\n"
-                "% and enable the server again."
-            )
+            yield _console(f"% There was a problem reading the file '{visible(name)}'")
+            yield _console("%from certificate storage.")
+            yield _console("% Please verify storage accessibility")
+            yield _console("% and enable the server again.")
             yield own("STORAGE", f"{server}: {detail}")
+        case ca.ArchiveMade():
+            yield _console("% Exporting Certificate Server signing certificate and keys...")
+        case ca.ServerRemoved(server, url, unwritten):
+            yield _console(
+                "Certificate server 'remove server' event has been queued for processing."
+            )
+            storage = without_user(url) if url else "nvram:"
+            text = f"{server}: its files stay in {storage}: a recovered server goes on from them"
+            lost = f"; never written: {', '.join(unwritten)}" if unwritten else ""
+            yield own("STORAGE", text + lost)
         case ca.ServerNotStarted(server, reason, detail):
             yield own("CA", f"{server} is not started: {reason}: {detail}")
         case ca.CrlPublished():

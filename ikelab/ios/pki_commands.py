@@ -387,12 +387,16 @@ SERVER_ROWS = (
         lambda server, _: replace(server, auto_rollover=None),
         _show_auto_rollover,
     ),
-    SERVER.row(
-        "database url STORAGE_URL:database_url",
-        "URL to store database | ftp://[USER[:PASSWORD]@]HOST[/DIRECTORY], or nvram:",
-        _set_database_url,
-        lambda server, _: replace(server, database_url=None),
-        lambda s: [] if s.database_url is None else [shown(database_url=s.database_url)],
+    replace(
+        SERVER.row(
+            "database url STORAGE_URL:database_url",
+            "URL to store database | ftp://[USER[:PASSWORD]@]HOST[/DIRECTORY], or nvram:",
+            _set_database_url,
+            lambda server, _: replace(server, database_url=None),
+            lambda s: [] if s.database_url is None else [shown(database_url=s.database_url)],
+        ),
+        notice="% Server database url was changed. You need to move the\n"
+        "% existing database to the new location.",
     ),
     SERVER.row(
         "shutdown",

@@ -17,6 +17,7 @@ from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
 from ikelab.isakmp.events import Clear
+from ikelab.node.archive_console import ArchiveConsole, FileOrder, Outcome
 from ikelab.node.events import NodeAction
 from ikelab.node.pki_console import PkiConsole, printed_requests
 from ikelab.node.router import Router
@@ -37,11 +38,15 @@ class PingOrder:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a line brought: text for the console, actions to carry out, perhaps a ping to run."""
+    """What a line brought: text for the console, actions to carry out, perhaps a ping to run.
+
+    order: a transfer that the rest of the answer waits for; its outcome goes to `Console.then`.
+    """
 
     text: str = ""
     actions: list[NodeAction] = field(default_factory=list)
     ping: PingOrder | None = None
+    order: FileOrder | None = None
 
 
 class Console:
@@ -55,6 +60,7 @@ class Console:
         self._plane = plane
         self._session = Session(router.config, mode=router.mode)
         self._pki = PkiConsole(router)
+        self._archives = ArchiveConsole(router)
         self.log = NodeLog()
 
     def exec(self, text: str, now: Now) -> Answer:
@@ -98,10 +104,12 @@ class Console:
                         raise ConfigError(f"{line.strip()}: {words.strip()}", line=number)
                     said += words
                 case Edited():
+                    self._refuse_after_transfer(commands)
                     said += outcome.said
                     if _stops_a_server(outcome):
                         stops.append(outcome.after)
                 case Command():
+                    self._refuse_after_transfer(commands)
                     commands.append((outcome, typed))
                     continue
                 case Closed():
@@ -123,7 +131,23 @@ class Console:
                 raise error if isinstance(error, ConfigError) else ConfigError(fault) from error
             said += answer.text
             actions += answer.actions
+            if answer.order is not None:
+                return Answer(said, actions, order=answer.order)
         return Answer(said, actions)
+
+    def _refuse_after_transfer(self, commands: Sequence[tuple[Command, Typed]]) -> None:
+        """What stands below a transfer would be done before it has ended."""
+        if commands and self._archives.takes(commands[-1][0]):
+            name = commands[-1][0].name
+            raise ConfigError(f"% `{name}` takes time: give what follows it afterwards")
+
+    def then(self, order: FileOrder, outcome: Outcome, now: Now) -> Answer:
+        """The rest of a command whose transfer has ended. Raises ConfigError."""
+        try:
+            said, actions = order.then(outcome, now)
+        except PkiError as error:
+            raise ConfigError(f"% {error}") from error
+        return Answer(said, list(actions))
 
     def snapshot(self, now: Now) -> dict[str, Json]:
         """Everything the node shows, as plain data."""
@@ -138,6 +162,9 @@ class Console:
             said, actions = self._pki.carry_out(command, typed, now)
             return Answer(said, list(actions))
         typed.finish(command.name)
+        if self._archives.takes(command):
+            said, order = self._archives.order(command)
+            return Answer(said, order=order)
         router, arguments = self._router, command.arguments
         name = arguments.text("trustpoint")
         match command.name:

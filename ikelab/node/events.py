@@ -15,8 +15,8 @@ from ikelab.pki.recovery import StorageContents
 class StoreFile:
     """Action: write one file of a certificate server; answered by `FileStored` or `...NotStored`.
 
-    url: `database url`, None for the node's own nvram. Files of one server come one at a time, in
-    order; the same one comes again until it is stored.
+    order: comes back with the answer. url: `database url`, None for the node's own nvram. Files of
+    one server come one at a time, in order; the same one comes again until it is stored.
     """
 
     server: str

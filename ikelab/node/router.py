@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import count
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -30,10 +31,9 @@ from ikelab.node.events import (
     StorageRead,
 )
 from ikelab.node.flows import to_isakmp_config
-from ikelab.node.storage import StorageQueue
+from ikelab.node.storage import StorageQueue, held_authority
 from ikelab.pki import enrollment_events as enrollment
-from ikelab.pki.algorithms import public_key_info
-from ikelab.pki.ca_events import HttpIn, HttpOut
+from ikelab.pki.ca_events import HttpIn, HttpOut, ServerRemoved
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.events import (
     CaCertificateAccepted,
@@ -42,7 +42,6 @@ from ikelab.pki.events import (
     HttpReply,
     HttpRequest,
 )
-from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
 from ikelab.pki.store import CaStore, Nvram
 from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
@@ -110,6 +109,7 @@ class Router:
         self._rng = rng
         self._keys = keys
         self._open_store = open_store
+        self._tickets = count(1)
         self.isakmp = IsakmpEngine(
             to_isakmp_config(config, mode=mode), rng, _EngineKeys(keys, nvram)
         )
@@ -175,14 +175,14 @@ class Router:
     def _configure_servers(self, before: RunningConfig, now: Now) -> list[NodeAction]:
         actions: list[NodeAction] = []
         for name in [name for name in self.servers if name not in self.config.servers]:
-            del self.servers[name], self.queues[name]
+            actions.append(self._remove_server(name))
         for name, wanted in self.config.servers.items():
             server = self.servers.get(name)
             was_enabled = server is not None and before.servers[name].enabled
             if server is None:
                 store = self._open_store(name)
                 server = CertificateServer(wanted, store, self._rng, self._keys, self.legacy)
-                self.servers[name], self.queues[name] = server, StorageQueue(server)
+                self.servers[name], self.queues[name] = server, StorageQueue(server, self._tickets)
             server.config = wanted
             if wanted.enabled and not was_enabled:
                 actions += self.queues[name].open()
@@ -193,11 +193,19 @@ class Router:
             actions += self._pump(name)
         return actions
 
+    def _remove_server(self, name: str) -> NodeAction:
+        """`no crypto pki server`: key and database are destroyed, the storage keeps its files."""
+        server = self.servers.pop(name)
+        del self.queues[name]
+        waiting = tuple(file.name for file in server.store.outbox())
+        server.store.destroy()
+        return ServerRemoved(name, server.config.database_url, waiting)
+
     def _storage_opened(
         self, name: str, event: StorageRead | StorageNotRead, now: Now
     ) -> list[NodeAction]:
         """A server's storage was read: it starts, a subordinate one enrolls if it must."""
-        identity = held_identity(self.trustpoints.get(name), self.nvram)
+        identity = held_authority(self.trustpoints.get(name), self.nvram)
         actions = self.queues[name].opened(event, identity, now)
         if actions and name in self.trustpoints:
             actions += self._enroll_by_itself(name, now)
@@ -387,24 +395,6 @@ class Router:
             actions += self.queues[name].tick(now)
             actions += self._pump(name)
         return actions
-
-
-def held_identity(trustpoint: Trustpoint | None, nvram: Nvram) -> Identity | None:
-    """The CA that a trustpoint holds: a sub-CA's certificate, or an imported root with its key."""
-    if trustpoint is None:
-        return None
-    held = trustpoint.credential
-    if held is not None:
-        key = nvram.load_key(held.key_label)
-        # A root's certificate has nothing above it, though it may stand in its own chain.
-        chain = tuple(der for der in held.chain if der != held.certificate)
-        return None if key is None else Identity(key, held.certificate, chain)
-    for label in (trustpoint.config.rsakeypair, trustpoint.config.name):
-        key = nvram.load_key(label) if label else None
-        anchor = load_certificate(trustpoint.anchors[0]) if trustpoint.anchors else None
-        if key and anchor and anchor.public_key_info == public_key_info(key):
-            return Identity(key, anchor.der)
-    return None
 
 
 def board_serial(hostname: str) -> str:

@@ -7,6 +7,7 @@ serial numbers that the store does not.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ikelab.errors import PkiError
@@ -20,11 +21,14 @@ from ikelab.node.events import (
     StorageUnreachable,
     StoreFile,
 )
+from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import FileLoaded, FileWritten, ServerNotStarted, StorageUnreadable
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.recovery import wanted_files
-from ikelab.pki.store import StorageFile
+from ikelab.pki.store import Nvram, StorageFile
+from ikelab.pki.trustpoint import Trustpoint
+from ikelab.pki.x509 import load_certificate
 from ikelab.types import Now, TimeBase, Timer
 
 RETRY_SECONDS = 10.0
@@ -37,22 +41,24 @@ _UNREADABLE = {"storage-unreadable": ".ser", "crl-unreadable": ".crl"}
 class StorageQueue:
     """One server's storage.
 
-    sent: the file under way. retry_at: after a failure. opening: handle of the reading of a start.
+    tickets: numbers for the files on their way, of the whole router: a late answer to a server
+    that was removed is none to the next of its name. ticket, sent: the file under way. retry_at:
+    after a failure. opening: handle of the reading of a start.
     """
 
     server: CertificateServer
+    tickets: Iterator[int]
+    ticket: int = 0
     sent: StorageFile | None = None
     retry_at: float | None = None
     opening: str | None = None
-    _openings: int = 0
 
     # --- the start ----------------------------------------------------------------------------
 
     def open(self) -> list[NodeAction]:
         """`no shutdown`: ask for what a start needs to know."""
         config = self.server.config
-        self._openings += 1
-        self.opening = f"{config.name} {self._openings}"
+        self.opening = f"{config.name} {next(self.tickets)}"
         is_new = self.server.store.load_authority() is None
         return [
             ReadStorage(self.opening, config.database_url, wanted_files(config.name, is_new=is_new))
@@ -105,17 +111,17 @@ class StorageQueue:
         if not waiting:
             return []
         file, config = waiting[0], self.server.config
-        self.sent = file
-        return [StoreFile(config.name, file.order, config.database_url, file.name, file.octets)]
+        self.sent, self.ticket = file, next(self.tickets)
+        return [StoreFile(config.name, self.ticket, config.database_url, file.name, file.octets)]
 
     def handle(self, event: FileStored | FileNotStored, now: Now) -> list[NodeAction]:
         """What became of the file under way."""
         file = self.sent
-        if file is None or event.order != file.order:
+        if file is None or event.order != self.ticket:
             return []
         self.sent = None
         if isinstance(event, FileStored):
-            self.server.store.acknowledge_file(event.order)
+            self.server.store.acknowledge_file(file.order)
             return [FileWritten(event.server, file.name, len(file.octets)), *self.pump()]
         self.retry_at = now.elapsed + RETRY_SECONDS
         url = self.server.config.database_url or "nvram:"
@@ -133,3 +139,18 @@ class StorageQueue:
         if self.retry_at is None:
             return None
         return Timer(TimeBase.ELAPSED, self.retry_at, "storage")
+
+
+def held_authority(trustpoint: Trustpoint | None, nvram: Nvram) -> Identity | None:
+    """What a trustpoint holds for its server: a sub-CA's certificate, or an imported root."""
+    if trustpoint is None:
+        return None
+    held = trustpoint.credential
+    if held is not None:
+        key = nvram.load_key(held.key_label)
+        return None if key is None else Identity(key, held.certificate, held.chain)
+    key = nvram.load_key(trustpoint.config.rsakeypair or trustpoint.config.name)
+    anchor = load_certificate(trustpoint.anchors[0]) if trustpoint.anchors else None
+    if key is None or anchor is None or anchor.public_key_info != public_key_info(key):
+        return None
+    return Identity(key, anchor.der)

@@ -150,6 +150,26 @@ class ServerNotStarted:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class ArchiveMade:
+    """Notice: the CA's key and certificate wait for the storage, under `database archive`."""
+
+    server: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRemoved:
+    """Notice: key and database of the server are destroyed. url: of its storage, None for nvram.
+
+    unwritten: names of files that had not reached it.
+    """
+
+    server: str
+    url: str | None
+    unwritten: tuple[str, ...]
+
+
 CaNotice = (
     ServerKeyGenerated
     | ServerEnabled
@@ -165,6 +185,8 @@ CaNotice = (
     | FileLoaded
     | StorageUnreadable
     | ServerNotStarted
+    | ArchiveMade
+    | ServerRemoved
 )
 
 

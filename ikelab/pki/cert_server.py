@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from ikelab.errors import PkiError
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import (
+    ArchiveMade,
     CaNotice,
     CertificateRevoked,
     CrlPublished,
@@ -214,11 +215,17 @@ class CertificateServer:
             generation = old.generation + (0 if same else 1)
         self._require(ServerInput.CERTIFICATE)
         authority = Authority(generation, key, certificate, tuple(chain))
-        self.store.save_authority(authority, archive_file(self.config, authority, self.legacy))
+        archived = self._save(authority)
         # The guide's sub-CAs show 0x1 as soon as they are enabled; their first router gets 2.
         self.store.raise_last_serial(1)
         self._take(authority)
-        return self._input(ServerInput.CERTIFICATE, now)
+        return archived + self._input(ServerInput.CERTIFICATE, now)
+
+    def _save(self, authority: Authority) -> list[CaNotice]:
+        """Keep a new authority, with its archive on the way to the storage."""
+        files = archive_file(self.config, authority, self.legacy)
+        self.store.save_authority(authority, files)
+        return [ArchiveMade(self.config.name, name) for name, _ in files]
 
     def _require(self, happened: ServerInput) -> tuple[str, ServerState]:
         row = TABLE[self.state].get(happened)
@@ -254,9 +261,9 @@ class CertificateServer:
         authority = Authority(1, key, certificate)
         files = issued_files(self.config, certificate, self.store.last_serial())
         self.store.record_issued(IssuedCertificate(serial, certificate), files)
-        self.store.save_authority(authority, archive_file(self.config, authority, self.legacy))
+        archived = self._save(authority)
         self._take(authority)
-        return [ServerKeyGenerated(self.config.name, key.key_size)]
+        return [ServerKeyGenerated(self.config.name, key.key_size), *archived]
 
     def _take(self, authority: Authority) -> None:
         self._authority = authority

@@ -286,6 +286,10 @@ class CaStore(Protocol):
         """The storage has this file, whole and under its final name."""
         ...
 
+    def destroy(self) -> None:
+        """`no crypto pki server`: everything, for good. The store is of no use afterwards."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PendingEnrollment:

@@ -25,6 +25,12 @@ class NodeFiles:
     def __init__(self, nvram: Path) -> None:
         self._nvram = nvram
 
+    async def carry_out(
+        self, action: StoreFile | ReadStorage
+    ) -> FileStored | FileNotStored | StorageRead | StorageNotRead:
+        """Either."""
+        return await (self.store(action) if isinstance(action, StoreFile) else self.read(action))
+
     async def store(self, action: StoreFile) -> FileStored | FileNotStored:
         """Write one file; it is there whole or not at all."""
         try:

@@ -25,7 +25,7 @@ from ikelab.ios.config_text import parse_config
 from ikelab.ios.log_line import Remark
 from ikelab.isakmp import events as isakmp
 from ikelab.node import flows
-from ikelab.node.console import Console
+from ikelab.node.console import Answer, Console
 from ikelab.node.events import (
     AcquireSa,
     NodeAction,
@@ -240,7 +240,18 @@ class RouterProcess:
                 asked.target, source=asked.source, count=asked.count, size=asked.size
             )
             return str(result)
-        return answer.text
+        return answer.text + await self._finish(answer)
+
+    async def _finish(self, answer: Answer) -> str:
+        """The transfer that a command waits for, and what it comes to."""
+        if answer.order is None:
+            return ""
+        outcome = await self._files.carry_out(answer.order.action)
+        rest = self.console.then(answer.order, outcome, self._clock.now())
+        await self._apply(self.router.config)
+        self._perform(rest.actions)
+        self._settle()
+        return rest.text
 
     def _snapshot(self, request: Request) -> Json:
         # JSON passes through both modules' types unchanged; mypy keeps their aliases apart.
@@ -251,7 +262,7 @@ class RouterProcess:
         await self._apply(self.router.config)
         self._perform(answer.actions)
         self._settle()
-        return answer.text
+        return answer.text + await self._finish(answer)
 
     def _fire(self) -> None:
         self._timer = None
@@ -312,10 +323,8 @@ class RouterProcess:
             case HttpRequest():
                 self._fetching += 1
                 self._spawn(self._bring(self._fetch(action)))
-            case StoreFile():
-                self._spawn(self._bring(self._files.store(action)))
-            case ReadStorage():
-                self._spawn(self._bring(self._files.read(action)))
+            case StoreFile() | ReadStorage():
+                self._spawn(self._bring(self._files.carry_out(action)))
             case StorageUnreachable():
                 # Without the URL: it may hold the storage's password.
                 text = (

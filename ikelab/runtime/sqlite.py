@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -78,6 +79,13 @@ class Database:
     def close(self) -> None:
         """Give the file back. The store is of no use afterwards."""
         self.connection.close()
+
+    def destroy(self) -> None:
+        """Close, and remove the files. A crash in between leaves a log that SQLite discards."""
+        self.connection.close()
+        if self._path != MEMORY:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(self._path + suffix).unlink(missing_ok=True)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -149,6 +149,35 @@ NOTICES: list[tuple[object, list[str]]] = [
         ca.CrlPublished("ca", 2, WHEN, 240),
         ["IKELAB-CA: ca: CRL 2 of 240 octets published"],
     ),
+    (ca.FileWritten("ca", "ca.crl", 240), ["Writing ca.crl !"]),
+    (ca.FileLoaded("ca", "ca.ser", 32), ["Loading ca.ser[OK - 32/4096 bytes]"]),
+    (ca.FileLoaded("ca", "ca.crl", 4097), ["Loading ca.crl[OK - 4097/8192 bytes]"]),
+    (
+        ca.StorageUnreadable("ca", "ca.ser", "ftp://192.0.2.99:21: connecting: No route to host"),
+        [
+            "% There was a problem reading the file 'ca.ser'",
+            "%from certificate storage.",
+            "% Please verify storage accessibility",
+            "% and enable the server again.",
+            "IKELAB-STORAGE: ca: ftp://192.0.2.99:21: connecting: No route to host",
+        ],
+    ),
+    (
+        ca.ServerNotStarted("ca", "wrong-ca", "not its own"),
+        ["IKELAB-CA: ca is not started: wrong-ca: not its own"],
+    ),
+    (
+        ca.ArchiveMade("ca", "ca_00002.p12"),
+        ["% Exporting Certificate Server signing certificate and keys..."],
+    ),
+    (
+        ca.ServerRemoved("ca", "ftp://ca:secret@192.0.2.99", ("2.crt", "ca.ser")),
+        [
+            "Certificate server 'remove server' event has been queued for processing.",
+            "IKELAB-STORAGE: ca: its files stay in ftp://192.0.2.99: a recovered server goes on"
+            " from them; never written: 2.crt, ca.ser",
+        ],
+    ),
     (Configured(), ["%SYS-5-CONFIG_I: Configured from console by console"]),
     (
         LinkChanged("Tunnel1", "up"),

@@ -1,0 +1,76 @@
+"""A certificate server's own key and certificate, brought back from its archive.
+
+They go into the trustpoint of the server's name; `no shutdown` of the server finds them there
+(`pki/recovery.py`), as in the guide's recovery of a root and of a subordinate CA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ikelab.errors import PkiError
+from ikelab.node.events import NodeAction
+from ikelab.node.router import Router
+from ikelab.pki.algorithms import public_key_info
+from ikelab.pki.config import TrustpointConfig
+from ikelab.pki.pkcs12 import Identity
+from ikelab.pki.store import Nvram, StoredTrustpoint
+from ikelab.pki.trustpoint import State
+from ikelab.pki.x509 import format_name, load_certificate
+from ikelab.types import Now
+
+# What a CA is taken to know where GetCACaps could not be asked; of 2009 it is nothing.
+_CAPABILITIES = ("SCEPStandard",)
+
+
+def import_authority(
+    router: Router, name: str, identity: Identity, now: Now
+) -> Sequence[NodeAction]:
+    """Make the trustpoint, if it is not there, and keep the CA in it.
+
+    The key pair takes the place of one that `crypto key generate` made for the purpose. Nothing is
+    changed if this raises PkiError("has-certificates", "key-exists", "no-ca-certificate").
+    """
+    server, point = router.servers.get(name), router.trustpoints.get(name)
+    if server is not None and server.store.load_authority() is not None:
+        raise PkiError(
+            "has-certificates",
+            f"certificate server {name} has its key: `no crypto pki server {name}` destroys it",
+        )
+    if point is not None and point.state not in (State.READY, State.CA_OFFERED):
+        raise PkiError(
+            "has-certificates",
+            f"trustpoint {name} has certificates or asks for one:"
+            f" `no crypto pki certificate chain {name}` removes them",
+        )
+    certificate = load_certificate(identity.certificate)
+    if not certificate.is_self_issued and not identity.chain:
+        raise PkiError(
+            "no-ca-certificate",
+            f"the CA above {format_name(certificate.subject)} is not in the file",
+        )
+    known = router.config.trustpoints.get(name, TrustpointConfig(name))
+    label = known.rsakeypair or name
+    _refuse_other_key(router.nvram, label, identity)
+    stored = StoredTrustpoint(
+        name,
+        capabilities=() if router.legacy else _CAPABILITIES,
+        ca_certificates=identity.chain or (identity.certificate,),
+        certificate=None if certificate.is_self_issued else identity.certificate,
+        key_label=label,
+    )
+    router.nvram.save_trustpoint(stored, (label, identity.key))
+    trustpoints = {**router.config.trustpoints, name: replace(known, rsakeypair=label)}
+    router.forget(name)
+    return router.configure(replace(router.config, trustpoints=trustpoints), now)
+
+
+def _refuse_other_key(nvram: Nvram, label: str, identity: Identity) -> None:
+    held, users = nvram.load_key(label), nvram.key_users(label)
+    if held is None or not users or public_key_info(held) == public_key_info(identity.key):
+        return
+    raise PkiError(
+        "key-exists",
+        f"You already have RSA keys named {label}, and trustpoint {users[0]} uses them",
+    )
