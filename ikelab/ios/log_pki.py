@@ -35,6 +35,9 @@ def _trustpoint(notice: object) -> Iterator[LogLine]:
         case enrollment.RenewalStarted(trustpoint):
             text = f"Renewing the router certificate for trustpoint {trustpoint}"
             yield LogLine(f"%PKI-6-CERTRENEWAUTO: {text}")
+        case enrollment.FallbackStarted(trustpoint, fallback):
+            text = f"no answer from the CA, the router turns to that of trustpoint {fallback}"
+            yield own("PKI", f"trustpoint {trustpoint}: {text}")
         case pki.RequestSent():
             request = "CRYPTO_PKI:  Certificate Request Fingerprint"
             yield LogLine(f"{request} MD5: {grouped(notice.fingerprint_md5)}")

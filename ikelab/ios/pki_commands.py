@@ -129,6 +129,11 @@ TRUSTPOINT_ROWS = (
         lambda trustpoint, _: replace(trustpoint, terminal=None),
         _show_terminal,
     ),
+    TRUSTPOINT.attribute(
+        "enrollment fallback LABEL:fallback",
+        "Trustpoint to enroll with while this CA gives no answer | Trustpoint name",
+        "fallback",
+    ),
     TRUSTPOINT.flag("serial-number", "include serial number in subject name", "serial_number"),
     TRUSTPOINT.row(
         "fqdn DOMAIN:fqdn",

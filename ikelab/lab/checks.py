@@ -175,8 +175,10 @@ def _complain_of_enrolling(
     """What would enroll although `enroll: no` stands there."""
     if "grant" in fields:
         fields["grant"].complain("nothing is granted without a request", "leave `grant:` out")
-    point = config.trustpoints.get(trustpoint or "") if config is not None else None
-    if point is not None and point.auto_enroll is not None:
+    points = config.trustpoints if config is not None else {}
+    point = points.get(trustpoint or "")
+    stands_by = any(other.fallback == trustpoint for other in points.values())
+    if point is not None and point.auto_enroll is not None and not stands_by:
         hint = f"leave one of the two out; trustpoint {trustpoint} enrolls as soon as it can"
         fields["enroll"].complain("`enroll: no` and `auto-enroll`", hint)
 

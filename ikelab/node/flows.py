@@ -85,12 +85,27 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     """Sentences on everything that does not fit together, and what would mend it."""
     if mode == "modern":
         yield from (error.reason for _, error in weaknesses(config))
+    yield from _fallback_faults(config)
     yield from _profile_faults(config)
     for profile in config.ipsec_profiles.values():
         yield from _ipsec_profile_faults(config, profile)
     ends: dict[tuple[str, str], str] = {}
     for interface in protected_tunnels(config):
         yield from _tunnel_faults(config, interface, ends)
+
+
+def _fallback_faults(config: RunningConfig) -> Iterator[str]:
+    for point in config.trustpoints.values():
+        if point.fallback is None:
+            continue
+        where = f"crypto pki trustpoint {point.name} has `enrollment fallback {point.fallback}`"
+        other = config.trustpoints.get(point.fallback)
+        if other is None:
+            yield f"{where}, which does not exist"
+        elif other is point or other.enrollment_url is None:
+            yield f"{where}: that must be another trustpoint with an `enrollment url`"
+        elif other.name in config.servers or point.name in config.servers:
+            yield f"{where}: a certificate server has one CA above it"
 
 
 def _profile_faults(config: RunningConfig) -> Iterator[str]:

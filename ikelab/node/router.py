@@ -30,6 +30,7 @@ from ikelab.node.events import (
     StorageNotRead,
     StorageRead,
 )
+from ikelab.node.fallback import config_in_force, first_step, is_unanswered
 from ikelab.node.flows import to_isakmp_config
 from ikelab.node.storage import StorageQueue, held_authority
 from ikelab.pki import enrollment_events as enrollment
@@ -106,6 +107,7 @@ class Router:
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
         self.last_refusal: dict[str, str] = {}
+        self._standing_in: set[str] = set()  # trustpoints that enroll in place of another
         self._rng = rng
         self._keys = keys
         self._open_store = open_store
@@ -230,7 +232,8 @@ class Router:
                 legacy=self.legacy,
                 ca_subject=self._ca_subject(name),
             )
-        for name in self.trustpoints:
+        for name, trustpoint in self.trustpoints.items():
+            trustpoint.config = config_in_force(self.config, trustpoint)
             actions += self._enroll_by_itself(name, now)
         return actions
 
@@ -300,19 +303,37 @@ class Router:
                 actions += self._enroll_by_itself(name, now)
             elif isinstance(action, CertificateInstalled):
                 actions += self._certificate_came(name, now)
-        return actions
+        return actions + self._fall_back(name, actions, now)
+
+    def _fall_back(self, name: str, told: Sequence[NodeAction], now: Now) -> list[NodeAction]:
+        """Let the other trustpoint enroll if this one's CA gave no answer. One step, no chain."""
+        point = self.trustpoints[name]
+        other = self.trustpoints.get(point.config.fallback or "")
+        if other is None or name in self._standing_in or not is_unanswered(point, told):
+            return []
+        event = first_step(other)
+        if event is None:
+            return []
+        self._standing_in.add(other.config.name)
+        started = enrollment.FallbackStarted(name, other.config.name)
+        return [started, *self._trustpoint(other.config.name, event, now)]
 
     def _enroll_by_itself(self, name: str, now: Now) -> list[NodeAction]:
-        """A subordinate server's `no shut` enrolls without being asked (guide, Step 4)."""
+        """A subordinate server's `no shut` enrolls without being asked (guide, Step 4); so does a
+        trustpoint that another one falls back to."""
         server = self.servers.get(name)
-        if server is None or server.state is not ServerState.REQUEST_PENDING:
+        waits = server is not None and server.state is ServerState.REQUEST_PENDING
+        if not waits and name not in self._standing_in:
             return []
         if self.trustpoints[name].state is not TrustpointState.CA_AUTHENTICATED:
             return []
         return self._trustpoint(name, enrollment.Enroll(), now)
 
     def _certificate_came(self, name: str, now: Now) -> list[NodeAction]:
-        server, credential = self.servers.get(name), self.trustpoints[name].credential
+        point = self.trustpoints[name]
+        point.config = config_in_force(self.config, point)
+        self._standing_in.discard(name)
+        server, credential = self.servers.get(name), point.credential
         if server is None or credential is None:
             return self._refresh_isakmp(now)
         key = self.nvram.load_key(credential.key_label)

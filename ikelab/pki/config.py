@@ -13,7 +13,9 @@ class TrustpointConfig:
     fingerprint: upper-case hexadecimal without blanks: 32 digits MD5, 40 SHA-1 or 64 SHA-256.
     revocation_check: methods in order, of "crl" and "none". auto_enroll: per cent of the
     certificate's life after which to renew, None: enroll by command only. retry_period: seconds
-    between polls; retry_count: how many. terminal: `enrollment terminal`, cut and paste; requests
+    between polls; retry_count: how many. fallback: the trustpoint to enroll with instead while this
+    one's CA gives no answer; IOS has no such command, there somebody types `crypto pki enroll`.
+    terminal: `enrollment terminal`, cut and paste; requests
     are then printed in "base64" or as "pem". password: challenge of a first enrollment, a one-time
     password or the word to ask a revocation with.
     """
@@ -32,6 +34,7 @@ class TrustpointConfig:
     hash: str = "sha256"
     retry_period: int = 60
     retry_count: int = 10
+    fallback: str | None = None
     terminal: str | None = None
     password: str | None = field(default=None, repr=False)
 

@@ -111,12 +111,21 @@ class RequestPrinted:
     pem: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FallbackStarted:
+    """Notice: the CA of `trustpoint` gives no answer; the router turns to that of `fallback`."""
+
+    trustpoint: str
+    fallback: str
+
+
 TrustpointAction = (
     PkiAction
     | CaCertificateOffered
     | AuthenticationFailed
     | KeyPairGenerated
     | RenewalStarted
+    | FallbackStarted
     | RequestPrinted
 )
 

@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.needs_root
 ROOT = Path(__file__).parents[2]
 IKELAB = str(Path(sys.executable).with_name("ikelab"))
-LABS = ("standalone-root", "three-tiers", "root-offline")
+LABS = ("standalone-root", "three-tiers", "root-offline", "redundant-subcas")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,30 @@ def test_the_spoke_sends_the_certificate_of_its_sites_ca_along(
     assert rows[0] == ["5,6,6,9,11"]
     answers = ran.fields('frame.comment contains "sends MM6"', "isakmp.typepayload")
     assert answers == [["5,6,9"]]
+
+
+def test_the_new_spoke_is_certified_by_the_subordinate_ca_that_lives(run: Run) -> None:
+    ran = run("redundant-subcas")
+    issuers = ran.issuers()
+    assert (issuers["hub ra"], issuers["hub du"]) == ("cn=ra-subca", "cn=du-subca")
+    assert (issuers["spoke1 ra"], issuers["spoke2 du"]) == ("cn=ra-subca", "cn=du-subca")
+    assert "spoke2 ra" not in issuers
+    turned = "trustpoint ra: no answer from the CA, the router turns to that of trustpoint du"
+    assert turned in ran.log("spoke2")
+    assert "request 2 waits" in ran.log("du-subca") and "waits" not in ran.log("ra-subca")
+
+
+@pytest.mark.interop
+def test_the_hub_asks_for_either_ca_and_both_spokes_come_in(
+    run: Run, need: Callable[[str], str]
+) -> None:
+    need("tshark")
+    ran = run("redundant-subcas")
+    asked = ran.fields('frame.comment contains "sends MM4"', "isakmp.typepayload", "ip.dst")
+    assert {row[1] for row in asked} == {"192.168.159.250", "192.168.159.251"}
+    assert {row[0].split(",").count("7") for row in asked} == {2}
+    icmp = ran.fields("esp && icmp.type == 0", "esp.icv_good", "gre.key")
+    assert {tuple(row) for row in icmp} == {("1", "0x000004d2"), ("1", "0x000004d3")}
 
 
 @pytest.mark.interop

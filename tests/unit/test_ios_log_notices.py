@@ -111,6 +111,13 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["%PKI-6-CERTRENEWAUTO: Renewing the router certificate for trustpoint ra"],
     ),
     (
+        enrollment.FallbackStarted("ra", "du"),
+        [
+            "IKELAB-PKI: trustpoint ra: no answer from the CA, the router turns to that of"
+            " trustpoint du"
+        ],
+    ),
+    (
         ca.ServerKeyGenerated("ca", 1024),
         ["% Generating 1024 bit RSA keys, keys will be non-exportable...[OK]"],
     ),
