@@ -171,6 +171,20 @@ def find_recipient(envelope: EnvelopedData, certificate: Certificate) -> Recipie
         return next((item for item in envelope.recipients if item.rid.means(certificate)), None)
 
 
+def check_recipient(
+    envelope: EnvelopedData, certificate: Certificate, *, legacy: bool = False
+) -> Recipient:
+    """The recipient info that means a certificate, where the envelope may be opened at all.
+
+    Raises PkiError("wrong-recipient", "weak-algorithm").
+    """
+    recipient = find_recipient(envelope, certificate)
+    if recipient is None:
+        raise PkiError("wrong-recipient", f"not encrypted for {certificate!r}")
+    refuse_weak("the message", legacy=legacy, cipher=envelope.cipher, key=certificate.public_key)
+    return recipient
+
+
 def open_envelope(
     envelope: EnvelopedData, certificate: Certificate, key: RSAPrivateKey, *, legacy: bool = False
 ) -> bytes:
@@ -180,10 +194,7 @@ def open_envelope(
     failed is what Bleichenbacher's and Vaudenay's attacks ask for. Also raises
     PkiError("wrong-recipient", "weak-algorithm").
     """
-    recipient = find_recipient(envelope, certificate)
-    if recipient is None:
-        raise PkiError("wrong-recipient", f"not encrypted for {certificate!r}")
-    refuse_weak("the message", legacy=legacy, cipher=envelope.cipher, key=certificate.public_key)
+    recipient = check_recipient(envelope, certificate, legacy=legacy)
     length = _CIPHERS[envelope.cipher].key
     try:
         content_key = key.decrypt(recipient.encrypted_key, PKCS1v15())

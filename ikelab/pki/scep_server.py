@@ -19,6 +19,7 @@ from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
 from ikelab.pki.cms import build_degenerate
+from ikelab.pki.envelope import check_recipient
 from ikelab.pki.issuer import Issuer, check_request
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
 from ikelab.pki.store import (
@@ -181,27 +182,46 @@ class ScepServer:
         return answer, tuple(notices)
 
     def _dispatch(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
-        """Verify, decrypt, then what was asked for. Every type has an envelope."""
+        """Verify, then what was asked for. Every type has an envelope for this CA.
+
+        Nobody proves to know what is in it, and CBC lets it be changed: where an answer told good
+        padding from bad, a captured request with its password could be read octet by octet
+        (Vaudenay 2002). So whatever is wrong inside has one answer a type, and a poll, whose
+        content is of no use, is not opened.
+        """
         scep.verify_message(message, legacy=self._legacy)
-        own = (self._issuer.ca, self._issuer.authority.key)
-        _, content = scep.open_content(message, [own], legacy=self._legacy)
+        if message.envelope is None:
+            raise _bad_request("no-content", "the message has no envelope")
+        check_recipient(message.envelope, self._issuer.ca, legacy=self._legacy)
         match message.message_type:
             case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
-                return self._enroll(message, content, now, notices)
+                return self._enroll(message, now, notices)
             case MessageType.CERT_POLL:
                 return self._poll(message, now, notices)
             case MessageType.GET_CERT:
-                return self._get_cert(message, content, now)
+                return self._get_cert(message, now)
             case MessageType.GET_CRL:
-                return self._get_crl(content)
+                return self._get_crl(message)
             case _:
                 raise _bad_request("message-type", "this CA does not serve that message type")
 
-    def _enroll(
-        self, message: ScepMessage, content: bytes, now: datetime, notices: list[CaNotice]
-    ) -> _Answer:
+    def _open(self, message: ScepMessage) -> bytes:
+        own = (self._issuer.ca, self._issuer.authority.key)
+        return scep.open_content(message, [own], legacy=self._legacy)[1]
+
+    def _request(self, message: ScepMessage) -> CertificateRequest:
+        """The PKCS #10, with one answer for all that is wrong before its own signature holds."""
+        try:
+            return load_request(self._open(message), legacy=self._legacy)
+        except PkiError as error:
+            if error.reason == "weak-algorithm":  # found after the signature
+                raise
+            failed = FailInfo.BAD_MESSAGE_CHECK
+            raise PkiError(error.reason, error.detail, fail_info=failed) from None
+
+    def _enroll(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
         """PKCSReq and RenewalReq: which it is, the signer's certificate says (old clients: 19)."""
-        request = load_request(content, legacy=self._legacy)
+        request = self._request(message)
         renewed = self._renewed(message.signer, request, now)
         key = RequestKey(
             generation=self._issuer.authority.generation,
@@ -343,9 +363,9 @@ class ScepServer:
             )
         return self._outcome(row, now, notices)
 
-    def _get_cert(self, message: ScepMessage, content: bytes, now: datetime) -> _Answer:
+    def _get_cert(self, message: ScepMessage, now: datetime) -> _Answer:
         """GetCert: for the owner of the key, and for those who hold a good certificate of ours."""
-        serial = self._wanted_serial(content)
+        serial = self._wanted_serial(message)
         issued = self._store.issued(serial)
         if issued is None or not self._may_see(message.signer, issued.certificate, now):
             raise PkiError(
@@ -366,17 +386,21 @@ class ScepServer:
             and signer.not_before <= now <= signer.not_after
         )
 
-    def _get_crl(self, content: bytes) -> _Answer:
+    def _get_crl(self, message: ScepMessage) -> _Answer:
         """GetCRL: for anybody, as the file is."""
-        self._wanted_serial(content)
+        self._wanted_serial(message)
         crl = self._store.load_crl()
         if crl is None:
             raise PkiError("no-crl", "no CRL was published yet", fail_info=FailInfo.BAD_CERT_ID)
         return _Answer(PkiStatus.SUCCESS, crls=(crl.crl,))
 
-    def _wanted_serial(self, content: bytes) -> int:
-        """Of GetCert and GetCRL; the issuer must be this CA."""
-        issuer, serial = scep.read_issuer_and_serial(content)
+    def _wanted_serial(self, message: ScepMessage) -> int:
+        """Of GetCert and GetCRL; the issuer must be this CA. All errors are badCertId."""
+        try:
+            issuer, serial = scep.read_issuer_and_serial(self._open(message))
+        except PkiError as error:
+            failed = FailInfo.BAD_CERT_ID
+            raise PkiError(error.reason, error.detail, fail_info=failed) from None
         if not names_match(issuer, self._issuer.ca.subject):
             raise PkiError(
                 "unknown-certificate",
