@@ -220,6 +220,49 @@ def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> 
     click.echo(report.printable(text.rstrip("\n")))
 
 
+@cli.command("crl-growth")
+@click.option(
+    "--revoked",
+    default="0,1,10,100,1000,2000,5000,10000",
+    show_default=True,
+    help="Revoked certificates in the whole network, a row each.",
+)
+@click.option("--cas", default="1,2,4", show_default=True, help="CAs that issue, a column each.")
+@click.option("--legacy", is_flag=True, help="As in 2009: RSA 1024, MD5, CRLs of version 1.")
+@_format_option
+def crl_growth(revoked: str, cas: str, legacy: bool, form: str) -> None:
+    """Show how large the CRLs of a network become, with one CA or several.
+
+    Each size is that of a CRL that a certificate server has signed. Needs no root and no lab.
+    """
+    from ikelab.lab import crl_growth as growth
+    from ikelab.lab import report
+
+    totals = _numbers("--revoked", revoked, 0, growth.MOST_REVOKED)
+    counts = _numbers("--cas", cas, 1, growth.MOST_REVOKED)
+    rows = growth.measure(totals, counts, legacy=legacy)
+    most = growth.fitting(counts, legacy=legacy)
+    if form == "json":
+        cache: dict[str, Json] = {"octets": growth.CACHE_OCTETS, "revoked": list(most)}
+        sizes: list[Json] = [{"revoked": row.revoked, "octets": list(row.sizes)} for row in rows]
+        report.print_json({"cas": list(counts), "crls": sizes, "cache": cache}, sys.stdout)
+        return
+    columns = ("revoked", *("1 CA" if count == 1 else f"each of {count}" for count in counts))
+    cells = [tuple(map(str, (row.revoked, *row.sizes))) for row in rows]
+    console = report.stdout_console(sys.stdout)
+    console.print(report.table("Octets of a CA's CRL", columns, cells))
+    fits = ", ".join(f"{bears} with {count}" for count, bears in zip(counts, most, strict=True))
+    console.print(f"A router takes {growth.CACHE_OCTETS} octets: {fits}", soft_wrap=True)
+
+
+def _numbers(option: str, text: str, low: int, high: int) -> tuple[int, ...]:
+    """Whole numbers separated by commas."""
+    words = text.replace(" ", "").split(",")
+    if all(word.isascii() and word.isdigit() and low <= int(word) <= high for word in words):
+        return tuple(map(int, words))
+    raise click.UsageError(f"{option} takes numbers from {low} to {high}, such as 1,10,100")
+
+
 @cli.command("list")
 @_format_option
 def list_labs(form: str) -> None:
