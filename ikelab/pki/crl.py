@@ -199,7 +199,9 @@ def _read_entries(
     """
     revoked: dict[int, tuple[datetime, int | None]] = {}
     unknown: set[str] = set()
+    # Dates and reasons are mostly the same few octets again and again.
     moments: dict[bytes, datetime] = {}
+    reasons: dict[bytes, int | None] = {b"": None}
     header = der.header
     at = 0
     while at < len(octets):
@@ -214,11 +216,11 @@ def _read_entries(
         if date not in moments:
             moments[date] = der.read_time(date_tag, octets[date_start:date_end])
         serial = int.from_bytes(octets[serial_start:serial_end], "big", signed=True)
-        reason = None
-        if date_end != end:
-            reason, more = _read_entry_extensions(octets[date_end:end], version)
+        extensions = octets[date_end:end]
+        if extensions not in reasons:
+            reasons[extensions], more = _read_entry_extensions(extensions, version)
             unknown |= more
-        revoked.setdefault(serial, (moments[date], reason))
+        revoked.setdefault(serial, (moments[date], reasons[extensions]))
         at = end
     return revoked, unknown
 
