@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.benchmarks import __main__ as bench
-from tests.benchmarks import peers
+from tests.benchmarks import chain, peers
 from tests.benchmarks.report import Report, Row
 from tests.benchmarks.stopwatch import CERTIFICATES, CRYPTOGRAPHY, PARTS, SCAPY, Stopwatch
 
@@ -18,16 +18,23 @@ ESP_ROWS = [
     for name in ("protect", "open")
     for what in ("", ": packets a second", ": bare AES-CBC and HMAC", " / bare")
 ]
+CHAIN_ROWS = ["ours", "the two signatures alone", "ours / the signatures"]
+CHAIN_ROWS += ["ours, leaf read, path built", "ours, CRLs read too"]
+PYHANKO_ROWS = ["pyhanko-certvalidator", "pyhanko / ours"]
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return bench.measure(runs=1, handshakes=1, packets=10, peers=False)
+    return bench.measure(
+        runs=1, handshakes=1, packets=10, validations=1, sizes=(10, 100), peers=False
+    )
 
 
 def test_one_handshake_fills_every_row(report):
     expected = [f"{side}: {row}" for side in ("initiator", "responder") for row in SIDE_ROWS]
     expected += ["the OpenSSL operations alone, a side", *ESP_ROWS]
+    chain_rows = CHAIN_ROWS + ([] if report.skipped else PYHANKO_ROWS)
+    expected += [f"CRL of {size}: {row}" for size in (10, 100) for row in chain_rows]
     assert [row.name for row in report.rows] == expected
     assert all(len(row.runs) == 1 and row.median > 0 for row in report.rows)
 
@@ -53,8 +60,12 @@ def test_a_median_is_the_middle_of_the_runs_and_the_spread_their_ends():
 
 def test_what_cannot_be_measured_here_is_said(monkeypatch, capsys):
     monkeypatch.setattr(peers, "why_not", lambda: "there is no strongSwan")
-    assert bench.main(["--runs", "1", "--handshakes", "1", "--packets", "1"]) == 0
-    assert "not measured: there is no strongSwan" in capsys.readouterr().out
+    monkeypatch.setattr(chain, "find_spec", lambda name: None)
+    words = ["--runs", "1", "--handshakes", "1", "--packets", "1", "--validations", "1"]
+    assert bench.main(words) == 0
+    out = capsys.readouterr().out
+    assert "not measured: there is no strongSwan" in out
+    assert f"not measured: {bench.NO_PYHANKO}" in out
 
 
 def test_every_part_of_a_handshake_is_seen_and_the_functions_are_put_back():
