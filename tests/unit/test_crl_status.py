@@ -31,7 +31,17 @@ from ikelab.pki.extensions import (
     build_key_usage,
 )
 from ikelab.pki.x509 import Certificate, build_name, load_certificate
-from tests.pki_samples import CA_USAGE, DAY, NOW, authority, crl_of, name_of, refused, rsa_key
+from tests.pki_samples import (
+    CA_USAGE,
+    DAY,
+    NOW,
+    authority,
+    crl_of,
+    name_of,
+    refused,
+    rsa_key,
+    survives,
+)
 
 HOUR = timedelta(hours=1)
 ROOT = authority("root-ca")
@@ -530,6 +540,15 @@ def test_the_first_certificate_of_unknown_status_is_named() -> None:
 )
 def test_malformed_marks_of_a_crl_are_refused(extra: list[bytes]) -> None:
     assert refused(lambda: make_crl(extra=extra)) == "malformed-crl"
+
+
+def test_damaged_marks_raise_nothing_else() -> None:
+    point = der.sequence(place(A) + reason_flags(1, 1, 2))
+    fresh = build_extension(FRESHEST_CRL, der.sequence(point))
+    scope = idp(relative("part 1"), ONLY_USERS, reason_flags(3, 1, 2))
+    crl = make_crl((4, 6), extra=[scope, fresh])
+    assert survives(load_crl, crl.der) > len(crl.der)
+    assert survives(load_certificate, leaf(relative("p"), place(A), extra=[fresh]).der) > 400
 
 
 def test_a_delta_has_a_number_and_no_delta_of_its_own() -> None:
