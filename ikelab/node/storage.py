@@ -84,7 +84,7 @@ class StorageQueue:
         self.retry_at = None
         loaded: list[NodeAction] = [
             FileLoaded(name, file, len(octets))
-            for file, octets in event.contents.files.items()
+            for file, octets in sorted(event.contents.files.items(), reverse=True)
             if not file.endswith(".crt")
         ]
         try:

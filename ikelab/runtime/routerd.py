@@ -37,16 +37,16 @@ from ikelab.node.events import (
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters
 from ikelab.pki.ca_events import HttpIn, HttpOut
-from ikelab.pki.cert_server import ServerState
 from ikelab.pki.events import HttpRequest
-from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.runtime.clock import SystemClock
+from ikelab.runtime.conditions import router_conditions
 from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
 from ikelab.runtime.dataplane.base import TunnelConfig
 from ikelab.runtime.dataplane.userspace import UserspaceDataPlane
 from ikelab.runtime.files import NodeFiles
 from ikelab.runtime.http import HttpServer, fetch
 from ikelab.runtime.keys import OsDhKeys, OsRng, OsRsaKeys
+from ikelab.runtime.links import Links
 from ikelab.runtime.nodespec import NodeSpec
 from ikelab.runtime.ping import ping
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
@@ -87,6 +87,7 @@ class RouterProcess:
         self.console = Console(self.router, self._plane_counters)
         self.stopping = asyncio.Event()
         self._files = NodeFiles(spec.data_dir)
+        self._links = Links(spec)
         self._trace = TraceWriter(spec.trace_path)
         self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
@@ -100,12 +101,8 @@ class RouterProcess:
         self.conditions = Conditions(
             {
                 "ready": lambda of: self._ready,
-                "ca-enabled": self._is_ca_enabled,
-                "authenticated": self._is_authenticated,
                 "fetched": lambda of: self._fetching == 0,
-                "pending": self._is_pending,
-                "enrolled": self._is_enrolled,
-                "tunnel-up": self._is_tunnel_up,
+                **router_conditions(self.router),
             }
         )
         self._control = ControlServer(
@@ -152,7 +149,9 @@ class RouterProcess:
     # --- configuration ------------------------------------------------------------------------
 
     async def _apply(self, config: RunningConfig) -> None:
-        """Sockets, tunnels and the web server as the configuration has them."""
+        """Links, sockets, tunnels and the web server as the configuration has them."""
+        for fact in self._links.apply(config):
+            self._say(fact)
         wanted = {
             interface.address
             for interface in config.interfaces.values()
@@ -394,7 +393,7 @@ class RouterProcess:
             told = [f"{self.router.config.hostname} took this message before"]
         self._trace.message(event.octets, "\n".join(told), sent=False)
 
-    # --- conditions ---------------------------------------------------------------------------
+    # --- the data plane -------------------------------------------------------------------------
 
     def _plane_counters(self) -> list[PlaneCounters]:
         return [
@@ -403,31 +402,6 @@ class RouterProcess:
             )
             for pair in self.plane.sas()
         ]
-
-    def _is_ca_enabled(self, of: str | None) -> bool:
-        """The server issues, and all its files have reached their storage."""
-        servers = [s for name, s in self.router.servers.items() if of in (None, name)]
-        return bool(servers) and all(
-            server.state is ServerState.ENABLED and not server.store.outbox() for server in servers
-        )
-
-    def _is_authenticated(self, of: str | None) -> bool:
-        points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]
-        return bool(points) and all(point.anchors for point in points)
-
-    def _is_pending(self, of: str | None) -> bool:
-        """The CA, or whoever carries it there, has the request and nobody has decided on it."""
-        points = (p for name, p in self.router.trustpoints.items() if of in (None, name))
-        waits = (TrustpointState.PENDING, TrustpointState.REQUEST_PRINTED)
-        return any(point.state in waits for point in points)
-
-    def _is_enrolled(self, of: str | None) -> bool:
-        points = [p for name, p in self.router.trustpoints.items() if of in (None, name)]
-        return bool(points) and all(point.credential is not None for point in points)
-
-    def _is_tunnel_up(self, of: str | None) -> bool:
-        flows_up = {pair.flow.name for pair in self.router.isakmp.table.pairs.values()}
-        return of in flows_up if of is not None else bool(flows_up)
 
 
 def _tunnels(config: RunningConfig) -> list[tuple[str, TunnelConfig]]:
