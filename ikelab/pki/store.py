@@ -1,13 +1,15 @@
 """What the certificate server and the trustpoints remember: records and the stores' protocols.
 
 Nothing here touches a file; `runtime/store.py` keeps the same records in SQLite. Each method of a
-store is one transaction: when it has returned, a crash takes nothing back. All dates are aware,
+store is one transaction: when it has returned, a crash takes nothing back (inside `CaStore.group`:
+no crash of the process does, and no loss of power once the block is left). All dates are aware,
 UTC, whole seconds (the resolution of a certificate).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -150,6 +152,13 @@ NewFile = tuple[str, bytes]
 
 class CaStore(Protocol):
     """The certificate server's durable memory: the truth of which storage files are copies."""
+
+    def group(self) -> AbstractContextManager[None]:
+        """A block whose transactions are durable only when it is left, all at the cost of one.
+
+        Nothing that came of them may leave the process before: no answer, no file, no log line.
+        """
+        ...
 
     def load_authority(self) -> Authority | None:
         """The CA's present key and certificate, or None before there is one."""

@@ -35,6 +35,8 @@ class Database:
 
     def __init__(self, path: str, schema: str) -> None:
         self._path = path
+        self._deferring = self._flushes = 0
+        self._unflushed = False
         if path != MEMORY:
             _create_private(path)
         try:
@@ -99,8 +101,37 @@ class Database:
                     self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
+            self._unflushed = self._deferring > 0
         except sqlite3.OperationalError as error:
             raise self._failed(error) from None
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Transactions in this block are atomic and in order, but reach the disk with the next one.
+
+        For what nobody is told of before that, or what can be done again. Killing the process
+        loses nothing: SQLite's log is written, only not flushed.
+        """
+        if not self._deferring:
+            self.connection.execute("PRAGMA synchronous=NORMAL")
+        self._deferring += 1
+        try:
+            yield
+        finally:
+            self._deferring -= 1
+            if not self._deferring:
+                self.connection.execute("PRAGMA synchronous=FULL")
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Transactions in this block reach the disk together when it is left: one flush for all."""
+        with self.deferred():
+            yield
+        if self._unflushed and not self._deferring:
+            with self.transaction() as connection:
+                # Any write will do: a durable commit flushes the log with all that is in it.
+                self._flushes = (self._flushes + 1) & 0xFFFF
+                connection.execute(f"PRAGMA user_version={self._flushes}")
 
     def _failed(self, error: sqlite3.Error) -> LabError:
         return LabError(

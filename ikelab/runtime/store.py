@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from ikelab.errors import PkiError
@@ -52,6 +53,9 @@ CREATE TABLE IF NOT EXISTS request (
     CHECK ((state = 'granted') = (serial IS NOT NULL)),
     UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
 CREATE INDEX IF NOT EXISTS request_state ON request (state, received);
+CREATE INDEX IF NOT EXISTS request_listed ON request (number) WHERE id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS request_finished ON request (number)
+    WHERE id IS NOT NULL AND state != 'pending';
 CREATE TABLE IF NOT EXISTS revoked (
     serial INTEGER PRIMARY KEY, at INTEGER NOT NULL, reason INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS crl (
@@ -174,8 +178,12 @@ class SqliteCaStore(Database):
     def add_request(
         self, new: NewRequest, password: bytes | None = None
     ) -> EnrollmentRequest | None:
-        """Password and row in one transaction: of two that race for it, one comes through."""
-        with self.transaction() as connection:
+        """Password and row in one transaction: of two that race for it, one comes through.
+
+        An automatic request is told to nobody before its serial number is reserved: the disk gets
+        both at once.
+        """
+        with self.deferred() if new.automatic else nullcontext(), self.transaction() as connection:
             if password is not None:
                 spent = connection.execute(
                     "UPDATE password SET open = 0 WHERE digest = ? AND open = 1 AND expires > ?",
@@ -211,9 +219,8 @@ class SqliteCaStore(Database):
         When all are held, the oldest finished request gives up its own. Where all wait, a request
         that waits for nobody needs none: strangers who fill the list do not keep it out.
         """
-        rows = connection.execute("SELECT id FROM request WHERE id IS NOT NULL ORDER BY number")
-        held = [row[0] for row in rows]
-        if len(held) >= MAX_REQUEST_ID:
+        [held] = connection.execute("SELECT count(*) FROM request WHERE id > 0").fetchone()
+        if held >= MAX_REQUEST_ID:
             finished = connection.execute(
                 "SELECT number FROM request WHERE id IS NOT NULL AND state != 'pending'"
                 " ORDER BY number LIMIT 1"
@@ -226,12 +233,14 @@ class SqliteCaStore(Database):
                     f"{MAX_REQUEST_ID} enrollment requests wait already; grant, reject or remove",
                 )
             connection.execute("UPDATE request SET id = NULL WHERE number = ?", finished)
-            return self._free_request_id(connection, automatic)
-        taken = set(held)
-        candidate = held[-1] if held else 0
+        newest = connection.execute(
+            "SELECT id FROM request WHERE id IS NOT NULL ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        candidate: int = newest[0] if newest else 0
         while True:
             candidate = candidate % MAX_REQUEST_ID + 1
-            if candidate not in taken:
+            row = (candidate,)
+            if not connection.execute("SELECT 1 FROM request WHERE id = ?", row).fetchone():
                 return candidate
 
     def find_request(self, key: RequestKey) -> EnrollmentRequest | None:
@@ -417,8 +426,11 @@ class SqliteCaStore(Database):
         return tuple(StorageFile(*row) for row in rows)
 
     def acknowledge_file(self, order: int) -> None:
-        """Newer content of the same name waits under its own order and stays."""
-        with self.transaction() as connection:
+        """Newer content of the same name waits under its own order and stays.
+
+        Where this is lost with the machine's power, the file is only written again.
+        """
+        with self.deferred(), self.transaction() as connection:
             connection.execute("DELETE FROM outbox WHERE position = ?", (order,))
 
 

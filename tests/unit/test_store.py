@@ -425,3 +425,90 @@ def test_a_full_disk_is_an_error_for_people_and_nothing_is_half_done(
     assert store.issued(1) is None
     assert store.outbox() == ()
     assert store.reserve_serial() == 1
+
+
+# --- when the disk is waited for ------------------------------------------------------------------
+
+
+def commits(store: SqliteCaStore) -> list[str]:
+    """From here on, how each commit is made: "FULL" waits for the disk, "NORMAL" does not."""
+    made: list[str] = []
+    setting = ["FULL"]
+
+    def note(statement: str) -> None:
+        if statement.startswith("PRAGMA synchronous="):
+            setting[0] = statement.partition("=")[2]
+        if statement == "COMMIT":
+            made.append(setting[0])
+
+    store.connection.set_trace_callback(note)
+    return made
+
+
+def test_every_transaction_alone_waits_for_the_disk(store: SqliteCaStore) -> None:
+    made = commits(store)
+    store.reserve_serial()
+    store.add_request(new_request())
+    store.queue_files([("1.crt", b"one")])
+    assert made == ["FULL"] * 3
+
+
+def test_a_request_that_waits_for_nobody_is_on_the_disk_with_its_serial_number(
+    store: SqliteCaStore,
+) -> None:
+    made = commits(store)
+    store.add_request(new_request(automatic=True))
+    store.reserve_serial()
+    assert made == ["NORMAL", "FULL"]
+
+
+def test_an_acknowledged_file_is_not_waited_for(store: SqliteCaStore) -> None:
+    store.queue_files([("1.crt", b"one")])
+    made = commits(store)
+    store.acknowledge_file(store.outbox()[0].order)
+    assert made == ["NORMAL"]
+    assert store.outbox() == ()
+
+
+def test_a_group_waits_for_the_disk_once_and_at_its_end(store: SqliteCaStore) -> None:
+    made = commits(store)
+    with store.group():
+        for name in ("T1", "T2"):
+            store.add_request(new_request(name, automatic=True))
+            store.reserve_serial()
+    assert made == ["NORMAL"] * 4 + ["FULL"]
+    assert store.settings()["synchronous"] == 2
+    store.reserve_serial()
+    assert made[-1] == "FULL"
+
+
+def test_a_group_that_wrote_nothing_does_not_wait(store: SqliteCaStore) -> None:
+    made = commits(store)
+    with store.group():
+        store.load_crl()
+    assert made == []
+
+
+def test_a_group_that_fails_leaves_the_store_durable(store: SqliteCaStore) -> None:
+    made = commits(store)
+    with pytest.raises(ZeroDivisionError), store.group():
+        store.reserve_serial()
+        raise ZeroDivisionError
+    assert store.settings()["synchronous"] == 2
+    with store.group():
+        pass
+    assert made == ["NORMAL", "FULL"]  # what the failed one left behind is flushed by the next
+
+
+def test_a_killed_process_loses_nothing_of_a_group(tmp_path: Path) -> None:
+    path = tmp_path / "ca.db"
+    pid = os.fork()
+    if pid == 0:
+        store = SqliteCaStore(str(path))
+        with store.group():
+            store.reserve_serial()
+            os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+    again = SqliteCaStore(str(path))
+    assert again.last_serial() == 1
+    again.close()
