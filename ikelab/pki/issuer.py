@@ -87,14 +87,21 @@ class Issuer:
     ca: Certificate
     legacy: bool
 
-    def grant(self, waiting: EnrollmentRequest, now: datetime) -> tuple[bytes, RequestGranted]:
+    def grant(
+        self,
+        waiting: EnrollmentRequest,
+        now: datetime,
+        request: CertificateRequest | None = None,
+    ) -> tuple[bytes, RequestGranted]:
         """Sign and record the answer to a pending request; (DER, notice).
 
+        request: what waits, where its reader has it still: it is not verified twice.
         Raises PkiError("ca-expired"), or PkiError("not-pending") if somebody was faster: the
         serial number reserved is then skipped and the certificate signed is thrown away.
         """
         check_dates(self.config, self.ca, now)
-        request = load_request(waiting.request, legacy=self.legacy)
+        if request is None or request.der != waiting.request:
+            request = load_request(waiting.request, legacy=self.legacy)
         serial = self.store.reserve_serial()
         der = sign_certificate(
             self.config,

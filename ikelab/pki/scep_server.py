@@ -236,7 +236,7 @@ class ScepServer:
             found = self._queue(key, request, renewed, now)
             if not found.automatic:
                 notices.append(queued_notice(self._config.name, found))
-        return self._outcome(found, now, notices)
+        return self._outcome(found, now, notices, request)
 
     def _refuse_second_request(self, key: RequestKey) -> None:
         """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
@@ -328,14 +328,18 @@ class ScepServer:
         return signer
 
     def _outcome(
-        self, request: EnrollmentRequest, now: datetime, notices: list[CaNotice]
+        self,
+        row: EnrollmentRequest,
+        now: datetime,
+        notices: list[CaNotice],
+        request: CertificateRequest | None = None,
     ) -> _Answer:
         """What has become of a request; an automatic one is granted now, also after a crash."""
-        if request.state is RequestState.REJECTED:
-            raise _bad_request("rejected", f"request {request.request_id or 0} was rejected")
-        certificate = request.certificate
-        if request.state is RequestState.PENDING and request.automatic:
-            certificate, notice = self._issuer.grant(request, now)
+        if row.state is RequestState.REJECTED:
+            raise _bad_request("rejected", f"request {row.request_id or 0} was rejected")
+        certificate = row.certificate
+        if row.state is RequestState.PENDING and row.automatic:
+            certificate, notice = self._issuer.grant(row, now, request)
             notices.append(notice)
         if certificate is None:
             return _Answer(PkiStatus.PENDING)
