@@ -8,6 +8,7 @@ sub-CA's certificate by its trustpoint); everything else goes out as an action o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from itertools import count
@@ -151,6 +152,17 @@ class Router:
         timers += [server.next_timer() for server in self.servers.values()]
         timers += [queue.next_timer() for queue in self.queues.values()]
         return earliest(timers, now)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """A block of `serve`s whose records reach the disk together, when it is left.
+
+        Nothing they gave may be sent, stored or logged before.
+        """
+        with ExitStack() as stack:
+            for server in self.servers.values():
+                stack.enter_context(server.store.group())
+            yield
 
     def serve(self, request: HttpIn, now: Now) -> tuple[HttpOut, list[NodeAction]]:
         """`ip http server`: SCEP and CRLs of the certificate server that is enabled."""

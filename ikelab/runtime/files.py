@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -35,7 +36,8 @@ class NodeFiles:
         """Write one file; it is there whole or not at all."""
         try:
             if action.url is None:
-                _write(self._nvram / action.name, action.octets)
+                # In a thread: a CA goes on issuing while the disk takes its time.
+                await asyncio.to_thread(_write, self._nvram / action.name, action.octets)
             else:
                 await upload(action.url, action.name, action.octets)
         except IkelabError as error:

@@ -92,6 +92,7 @@ class RouterProcess:
         self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
+        self._asked: list[tuple[HttpIn, asyncio.Future[HttpOut]]] = []
         self._events: deque[NodeEvent] = deque()
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -222,11 +223,40 @@ class RouterProcess:
     def _esp_dropped(self, reason: str, detail: str) -> None:
         self.router.isakmp.drops[reason] += 1
 
-    def _serve(self, request: HttpIn) -> HttpOut:
-        answer, actions = self.router.serve(request, self._clock.now())
-        self._perform(actions)
+    async def _serve(self, request: HttpIn) -> HttpOut:
+        """Answer with the others that have come in meanwhile: the disk is asked once for all."""
+        answer: asyncio.Future[HttpOut] = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._serve_asked)
+        self._asked.append((request, answer))
+        return await answer
+
+    def _serve_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        outcomes: list[tuple[HttpOut, list[NodeAction]] | Exception] = []
+        try:
+            with self.router.group():
+                for request, _ in asked:
+                    outcomes.append(self._try_to_serve(request))
+        except IkelabError as error:  # the disk: nothing of all this counts
+            outcomes = [error] * len(asked)
+        for (_, future), outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                if not future.done():
+                    future.set_exception(outcome)
+                continue
+            answer, actions = outcome
+            self._perform(actions)
+            if not future.done():  # the client may have hung up
+                future.set_result(answer)
         self._settle()
-        return answer
+
+    def _try_to_serve(self, request: HttpIn) -> tuple[HttpOut, list[NodeAction]] | Exception:
+        """A bug that one request finds is that request's alone."""
+        try:
+            return self.router.serve(request, self._clock.now())
+        except Exception as error:
+            return error
 
     async def _exec(self, request: Request) -> Json:
         command = text_of(request, "command")
