@@ -26,10 +26,14 @@ from ikelab.ios.config import RunningConfig
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
-CONDITIONS = ("ready", "ca-enabled", "authenticated", "pending", "enrolled", "fetched", "tunnel-up")
+CONDITIONS = (
+    *("ready", "ca-enabled", "storage-lost", "storage-waits"),
+    *("authenticated", "pending", "enrolled", "fetched", "tunnel-up"),
+)
 """What every router or certificate server can be waited for (`runtime/control.py`).
 
-fetched: all its web requests, for CRLs and by SCEP, have had their answers.
+fetched: all its web requests, for CRLs and by SCEP, have had their answers. storage-lost: a server
+is disabled, since its storage cannot be read; storage-waits: files could not be written yet.
 """
 
 _CHECKS = 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -112,6 +113,8 @@ def test_files_of_every_kind_are_there_and_openssl_reads_them(
         assert line in said
     assert said.index("Writing 2.crt !") < said.index("Writing 2.cnm !")
     assert "% Exporting Certificate Server signing certificate and keys..." in said
+    with inside(namespace_name(lab.name, "r1")), urlopen("http://10.254.0.99/root-ca.crl") as web:
+        assert web.read() == files["root-ca.crl"], "what was put by FTP is what is got by HTTP"
     for name in ("root-ca_00002.p12", "root-ca.crl", "1.crt", "2.crt"):
         (tmp_path / name).write_bytes(files[name])
     opened = _openssl(need, tmp_path, "pkcs12 -in root-ca_00002.p12 -nodes -passin pass:cisco123")

@@ -143,8 +143,10 @@ class Simnet:
         """All nodes share one clock."""
         return Now(self.elapsed, START + timedelta(seconds=self.elapsed), True)
 
-    def add(self, config: RunningConfig, mode: str = "modern") -> SimNode:
-        """Boot a node."""
+    def add(
+        self, config: RunningConfig, mode: str = "modern", nvram: SqliteNvram | None = None
+    ) -> SimNode:
+        """Boot a node. nvram: what it knew before."""
         name = config.hostname
         seed = f"{self._seed}/{name}"
         router = Router(
@@ -152,7 +154,7 @@ class Simnet:
             mode,  # type: ignore[arg-type]
             rng=SimRng(seed),
             keys=SimKeys(seed),
-            nvram=SqliteNvram(":memory:"),
+            nvram=nvram or SqliteNvram(":memory:"),
             open_store=lambda server: SqliteCaStore(":memory:"),
         )
         node = self.nodes[name] = SimNode(name, router)

@@ -12,7 +12,7 @@ from ikelab.node.events import ReadStorage
 from ikelab.pki.cert_server import ServerState
 from ikelab.pki.crl import load_crl
 from ikelab.pki.x509 import load_certificate
-from tests.simnet.first_tunnel import enroll_all, load
+from tests.simnet.first_tunnel import enroll_all, load, trust
 from tests.simnet.network import Simnet, SimNode
 
 PASSWORD = "cisco123"
@@ -175,6 +175,21 @@ def test_a_subordinate_ca_is_recovered_in_the_ten_steps_of_the_guide(net: Simnet
     assert net.run(120, lambda: after.status().fingerprint != seen.fingerprint)
     assert after.status().state is ServerState.ENABLED
     assert after.store.last_serial() == last + 1
+
+
+def test_a_sub_ca_killed_between_its_trustpoint_and_its_database_is_enabled_all_the_same() -> None:
+    """Two databases cannot be written in one step: the certificate is in nvram first."""
+    net = Simnet()
+    net.storage = "10.254.0.99"
+    for name in ("root-ca", "ra-subca"):
+        net.add(load(name))
+    node = trust(net, "ra-subca", "ra-subca", "root-ca")
+    assert net.run(60, lambda: ca(net, "ra-subca").status().state is ServerState.ENABLED)
+    seen = ca(net, "ra-subca").status().fingerprint
+    net.homes.clear()
+    again = net.add(node.router.config, nvram=node.router.nvram)
+    status = again.router.servers["ra-subca"].status()
+    assert (status.state, status.fingerprint, status.last_serial) == (ServerState.ENABLED, seen, 1)
 
 
 @pytest.mark.parametrize(

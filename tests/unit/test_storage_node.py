@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +13,18 @@ from typing import TypeVar
 import pytest
 
 from ikelab.errors import ConfigError, LabError
+from ikelab.node.events import (
+    FileNotStored,
+    FileStored,
+    ReadStorage,
+    StorageNotRead,
+    StorageRead,
+    StoreFile,
+)
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
-from ikelab.runtime.ftp import FtpTarget, parse_ftp_url, store_files, upload
+from ikelab.pki.recovery import StorageContents
+from ikelab.runtime.files import NodeFiles
+from ikelab.runtime.ftp import FtpTarget, download, parse_ftp_url, store_files, upload
 from ikelab.runtime.http import fetch
 from ikelab.runtime.nodespec import FtpUser
 from ikelab.runtime.storaged import Storage
@@ -138,6 +149,83 @@ def test_server_that_hangs_up_is_told() -> None:
                 await upload(f"ftp://{HOST}:{port}", "x", b"x")
 
     asyncio.run(main())
+
+
+def test_files_are_read_back_with_the_names_of_all_that_are_there(tmp_path: Path) -> None:
+    octets = bytes(range(256)) * 1000
+
+    async def use(storage: Storage) -> None:
+        assert await download(url(storage), ".*") == ((), {})
+        for name in ("root-ca.ser", "1.crt", "big.crl"):
+            await upload(url(storage), name, octets if name == "big.crl" else name.encode())
+        (storage.homes["root-ca"] / "no name\nfor us").touch()
+        names, files = await download(url(storage), r"root-ca\.ser|.*\.crl")
+        assert sorted(names) == ["1.crt", "big.crl", "root-ca.ser"]
+        assert files == {"root-ca.ser": b"root-ca.ser", "big.crl": octets}
+
+    with_storage(tmp_path, use)
+
+
+def test_a_file_without_an_end_is_not_read_on_and_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ikelab.runtime.ftp._MAX_FILE", 1000)
+
+    async def use(storage: Storage) -> None:
+        await upload(url(storage), "root-ca.crl", bytes(1001))
+        with pytest.raises(LabError, match=r"reading root-ca\.crl: no end after 1001 octets"):
+            await download(url(storage), r".*\.crl")
+
+    with_storage(tmp_path, use)
+
+
+def test_a_listing_without_an_end_is_not_read_on_and_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ikelab.runtime.ftp._MAX_NAMES", 2)
+
+    async def use(storage: Storage) -> None:
+        for name in ("1.crt", "2.crt", "3.crt"):
+            await upload(url(storage), name, b"")
+        with pytest.raises(LabError, match="listing the directory: .* no end after 2 names"):
+            await download(url(storage), "none")
+
+    with_storage(tmp_path, use)
+
+
+def test_a_node_that_ends_does_not_wait_for_a_dead_storage_host() -> None:
+    """The thread hangs in `accept`ed silence; the loop closes at once."""
+    held: list[socket.socket] = []
+    with socket.create_server((HOST, 0)) as silent:
+        port = silent.getsockname()[1]
+
+        async def main() -> None:
+            work = asyncio.create_task(upload(f"ftp://{HOST}:{port}", "x", b""))
+            accepted, _ = await asyncio.to_thread(silent.accept)
+            held.append(accepted)
+            work.cancel()
+
+        start = time.monotonic()
+        asyncio.run(main())
+        assert time.monotonic() - start < 5
+    held[0].close()
+
+
+def test_nvram_takes_and_gives_files_like_a_storage_host(tmp_path: Path) -> None:
+    async def main() -> None:
+        files = NodeFiles(tmp_path)
+        assert await files.carry_out(StoreFile("ca", 7, None, "ca.ser", b"1")) == FileStored(
+            "ca", 7
+        )
+        read = await files.carry_out(ReadStorage("h", None, r"ca\.ser"))
+        assert read == StorageRead("h", StorageContents(("ca.ser",), {"ca.ser": b"1"}))
+        gone = NodeFiles(tmp_path / "gone")
+        assert isinstance(await gone.carry_out(StoreFile("ca", 8, None, "x", b"")), FileNotStored)
+        assert isinstance(await gone.carry_out(ReadStorage("h", None, "x")), StorageNotRead)
+
+    asyncio.run(main())
+    assert [path.name for path in tmp_path.iterdir()] == ["ca.ser"]
+    assert (tmp_path / "ca.ser").stat().st_mode & 0o777 == 0o600
 
 
 def test_half_a_file_is_not_taken_for_a_whole_one() -> None:
