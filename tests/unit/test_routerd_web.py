@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 from ikelab.errors import LabError
 from ikelab.node.events import NodeAction
 from ikelab.pki.ca_events import HttpIn, HttpOut
