@@ -85,6 +85,9 @@ def _server(notice: object) -> Iterator[LogLine]:
         case ca.RequestGranted(server, request_id, serial, subject):
             text = f"request {request_id} granted: certificate {serial_number(serial)}, {subject}"
             yield own("CA", f"{server}: {text}")
+        case ca.RequestAuthorized(server, request_id, subject):
+            text = f"request {request_id} authorized: {subject}; the CA is asked to sign it"
+            yield own("CA", f"{server}: {text}")
         case ca.RequestRefused():
             text = f"{notice.message} refused: {notice.reason}: {notice.detail}"
             yield own("CA", f"{notice.server}: {text}")

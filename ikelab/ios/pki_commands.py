@@ -297,8 +297,14 @@ def _show_grant(server: CertServerConfig) -> list[Shown]:
     return [shown()] if server.grant == "auto" else []
 
 
-def _show_mode(server: CertServerConfig) -> list[Shown]:
-    return [shown()] if server.mode == "sub-cs" else []
+def _mode_row(mode: str, help_text: str) -> Row:
+    return SERVER.row(
+        f"mode {mode}",
+        help_text,
+        lambda server, _: replace(server, mode=mode),
+        lambda server, _: replace(server, mode="root"),
+        lambda server: [shown()] if server.mode == mode else [],
+    )
 
 
 def _show_shutdown(server: CertServerConfig) -> list[Shown]:
@@ -352,6 +358,13 @@ SERVER_ROWS = (
         notice="%PKI-6-CS_GRANT_AUTO: All enrollment requests will be automatically granted.",
     ),
     SERVER.row(
+        "grant ra-auto",
+        "Automatically grant requests from RAs",
+        lambda server, _: replace(server, grant="ra-auto"),
+        lambda server, _: replace(server, grant="manual"),
+        lambda server: [shown()] if server.grant == "ra-auto" else [],
+    ),
+    SERVER.row(
         "lifetime crl <0-336>:hours [<0-59>:minutes]",
         "Lifetime of a CRL | Lifetime in hours | Lifetime in minutes",
         lambda server, arguments: replace(server, lifetime_crl=_span(arguments)),
@@ -376,13 +389,8 @@ SERVER_ROWS = (
         " | http URL where CRLs may be obtained",
         "cdp_url",
     ),
-    SERVER.row(
-        "mode sub-cs",
-        "Mode | Subordinate certificate server",
-        lambda server, _: replace(server, mode="sub-cs"),
-        lambda server, _: replace(server, mode="root"),
-        _show_mode,
-    ),
+    _mode_row("sub-cs", "Mode | Subordinate certificate server"),
+    _mode_row("ra", "Registration Authority"),
     SERVER.attribute("hash DIGEST:hash", "Hash algorithm", "hash"),
     SERVER.row(
         "auto-rollover [<0-1825>:days [<0-24>:hours [<0-59>:minutes]]]",

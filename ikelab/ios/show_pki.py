@@ -196,6 +196,13 @@ def _server(row: ServerRow) -> Iterator[str]:
     if row.subordinate:
         yield "Server configured in subordinate server mode"
         yield f"Upper CA cert fingerprint: {_fingerprint(row.upper_fingerprint)}"
+    if row.registration:
+        yield "Server configured in RA mode"
+        yield f"RA cert fingerprint: {_fingerprint(row.ra_fingerprint)}"
+        yield f"Granting mode is: {row.granting}"
+        yield f"Current primary storage dir: {row.storage or 'nvram:'}"
+        yield f"Database Level: {_LEVELS[row.database_level]}"
+        return
     yield f"Granting mode is: {row.granting}"
     yield f"Last certificate issued serial number (hex): {row.last_serial:X}"
     yield f"CA certificate expiration timer: {date(row.expires or _UNSET)}"

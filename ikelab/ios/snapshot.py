@@ -154,7 +154,8 @@ class CrlRow:
 class ServerRow:
     """A certificate server. status: as its state says; running: whether it answers requests.
 
-    Fingerprints: MD5, upper-case hexadecimal, None where there is no certificate.
+    Fingerprints: MD5, upper-case hexadecimal, None where there is no certificate. registration: it
+    is an RA, and `fingerprint` that of its CA.
     """
 
     name: str
@@ -173,6 +174,8 @@ class ServerRow:
     overlap_days: int | None = None
     rollover_timer: datetime | None = None
     pending_certificate: bool = False
+    registration: bool = False
+    ra_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

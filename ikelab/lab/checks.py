@@ -6,7 +6,7 @@ a list that is gone through once, from top to bottom. What must hold:
     wait           {node, for, of?, within?}     a condition, within seconds (30)
     ping           {from, to, source?, count?}   every echo request (5) is answered
     unreachable    {from, to, source?}           an echo request is not
-    show-contains  {node, command, text}         a show command prints the text
+    show-contains  {node, command, text}         a show or info command prints the text
     refused        {node, reason}                the node has refused a peer's message: `revoked`
 
 What is done in between; it holds if the node takes it:
@@ -19,6 +19,7 @@ What is done in between; it holds if the node takes it:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,15 +29,17 @@ from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
 CONDITIONS = (
     *("ready", "ca-enabled", "storage-lost", "storage-waits"),
-    *("authenticated", "pending", "enrolled", "fetched", "tunnel-up"),
+    *("authenticated", "pending", "enrolled", "answered", "fetched", "tunnel-up"),
 )
 """What every router or certificate server can be waited for (`runtime/control.py`).
 
 fetched: all its web requests, for CRLs and by SCEP, have had their answers. storage-lost: a server
 is disabled, since its storage cannot be read; storage-waits: files could not be written yet.
+answered: all that a registration authority there has granted was signed by its CA.
 """
 
 _CHECKS = 1000
+_SHOWS = re.compile(r"show |crypto pki server \S+ info ")
 _WAIT_SECONDS = 30
 _PINGS = 5  # as IOS's ping sends
 
@@ -162,9 +165,11 @@ def _read_trust(value: Value, names: Names) -> Trust | None:
     config, server = names.configs.get(node or ""), names.configs.get(ca or "")
     if config is not None and trustpoint:
         fields["trustpoint"].one_of(trustpoint, config.trustpoints, f"trustpoint on {node}")
+    own = config.servers.get(trustpoint or "") if config is not None else None
+    is_ra = own is not None and own.mode == "ra"
     if server is not None and not server.servers:
         fields["ca"].complain(f"{ca} has no `crypto pki server`")
-    grant = _read_grant(fields["grant"], ca, server) if "grant" in fields else None
+    grant = _read_grant(fields["grant"], ca, server, is_ra) if "grant" in fields else None
     enroll = fields["enroll"].choice(("yes", "no")) if "enroll" in fields else "yes"
     if enroll == "no":
         _complain_of_enrolling(fields, config, trustpoint)
@@ -187,12 +192,19 @@ def _complain_of_enrolling(
         fields["enroll"].complain("`enroll: no` and `auto-enroll`", hint)
 
 
-def _read_grant(value: Value, ca: str | None, config: RunningConfig | None) -> str | None:
-    """The node that grants: the CA itself, and one that does not do so unasked."""
+def _read_grant(
+    value: Value, ca: str | None, config: RunningConfig | None, is_ra: bool
+) -> str | None:
+    """The node that grants: the CA itself, and one that does not do so unasked.
+
+    is_ra: the request is for a registration authority, which no CA grants unasked.
+    """
     name = value.text()
     if ca is not None and name is not None and name != ca:
         value.complain(f"requests to {ca} wait at {ca}, not at {name}", f"write `grant: {ca}`")
-    elif config is not None and any(s.grant == "auto" for s in config.servers.values()):
+        return name
+    servers = config.servers.values() if config is not None and not is_ra else ()
+    if any(server.grant == "auto" for server in servers):
         hint = "leave `grant:` out, or `grant auto` out of its configuration"
         value.complain(f"{ca} has `grant auto`: nothing waits there to be granted", hint)
     return name
@@ -259,8 +271,9 @@ def _read_show(value: Value, names: Names) -> Check | None:
     command, text = fields["command"].text(), fields["text"].text()
     if node is None or not command or not text:
         return None
-    if not command.startswith("show "):
-        fields["command"].complain("a check only shows", "write a command that begins `show`")
+    if not _SHOWS.match(command):
+        hint = "write a command that begins `show`, or `crypto pki server NAME info`"
+        fields["command"].complain("a check only shows", hint)
     return ShowContains(node, command, text)
 
 

@@ -6,6 +6,7 @@ Nothing polls or sleeps: each wait is answered by the node when its condition ho
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -24,6 +25,7 @@ from ikelab.lab.checks import (
     Wait,
 )
 from ikelab.lab.topology import Topology
+from ikelab.pki.config import CertServerConfig
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.nodespec import NodeSpec
 
@@ -76,11 +78,13 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
             _wait(client, "authenticated", trust.trustpoint, node)
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         granted = ""
-        if trust.grant is not None or _grants_nothing(ca):
+        if trust.grant is not None or _lets_wait(ca):
             _wait(client, "pending", trust.trustpoint, node)
-            if trust.grant is None:
+            if trust.grant is not None:
+                granted = f", request {_grant(client, trust, ca)} granted there"
+            elif not _grants_by_itself(ca):
                 return f"{node.name} waits until {ca.name} grants its request"
-            granted = f", request {_grant(client, trust, ca)} granted there"
+            _await_signature(ca)
             client.exec(f"crypto pki enroll {trust.trustpoint}")
         _wait(client, "enrolled", trust.trustpoint, node)
         if is_server:
@@ -88,10 +92,28 @@ def establish_trust(topology: Topology, trust: Trust) -> str:
     return f"{node.name} enrolled with {ca.name} (trustpoint {trust.trustpoint}){granted}"
 
 
-def _grants_nothing(ca: NodeSpec) -> bool:
-    """Whether every request waits there for somebody."""
-    config = parse_config(ca.config, file=ca.config_file, mode=ca.mode)
-    return all(server.grant == "manual" for server in config.servers.values())
+def _servers(ca: NodeSpec) -> Collection[CertServerConfig]:
+    return parse_config(ca.config, file=ca.config_file, mode=ca.mode).servers.values()
+
+
+def _grants_by_itself(ca: NodeSpec) -> bool:
+    """Whether nobody needs to be there for a request to be granted."""
+    return any(server.grant == "auto" for server in _servers(ca))
+
+
+def _lets_wait(ca: NodeSpec) -> bool:
+    """Whether a request is not answered at once: it waits for somebody, or for the CA of an RA."""
+    return not _grants_by_itself(ca) or any(server.mode == "ra" for server in _servers(ca))
+
+
+def _await_signature(ca: NodeSpec) -> None:
+    """Until what was granted is signed: at once at a CA, at an RA when its CA has answered."""
+    with ControlClient(ca.control_path) as console:
+        if not console.wait("answered", timeout=_CA_SECONDS):
+            raise LabError(
+                f"{ca.name} has no answer from the CA above after {_CA_SECONDS:g} s",
+                hint=f"does a request wait there? the log of {ca.name} is {ca.log_path}",
+            )
 
 
 def _grant(client: ControlClient, trust: Trust, ca: NodeSpec) -> int:

@@ -25,6 +25,8 @@ from ikelab.isakmp.policy import (
     IsakmpPolicy,
     ProxyIdentity,
 )
+from ikelab.pki.issuer import names_registration_authority
+from ikelab.pki.name import parse_dn
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import AuthMethod, IpProtocol
 
@@ -86,6 +88,7 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     if mode == "modern":
         yield from (error.reason for _, error in weaknesses(config))
     yield from _fallback_faults(config)
+    yield from _registration_faults(config)
     yield from _profile_faults(config)
     for profile in config.ipsec_profiles.values():
         yield from _ipsec_profile_faults(config, profile)
@@ -106,6 +109,19 @@ def _fallback_faults(config: RunningConfig) -> Iterator[str]:
             yield f"{where}: that must be another trustpoint with an `enrollment url`"
         elif other.name in config.servers or point.name in config.servers:
             yield f"{where}: a certificate server has one CA above it"
+
+
+def _registration_faults(config: RunningConfig) -> Iterator[str]:
+    for server in config.servers.values():
+        if server.mode != "ra":
+            continue
+        point = config.trustpoints.get(server.name)
+        name = point.subject_name if point is not None else None
+        if name is None or not names_registration_authority(parse_dn(name)):
+            yield (
+                f"crypto pki server {server.name} is in mode ra: `crypto pki trustpoint"
+                f" {server.name}` wants a `subject-name` with cn=ioscs RA or ou=ioscs RA in it"
+            )
 
 
 def _profile_faults(config: RunningConfig) -> Iterator[str]:

@@ -37,6 +37,7 @@ from ikelab.node.storage import StorageQueue, held_authority
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki.ca_events import HttpIn, HttpOut, ServerRemoved
 from ikelab.pki.cert_server import CertificateServer, ServerState
+from ikelab.pki.config import CertServerConfig
 from ikelab.pki.events import (
     CaCertificateAccepted,
     CertificateInstalled,
@@ -44,7 +45,9 @@ from ikelab.pki.events import (
     HttpReply,
     HttpRequest,
 )
+from ikelab.pki.registration_authority import RegistrationAuthority, Upstream
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
+from ikelab.pki.scep_client import ScepClient
 from ikelab.pki.store import CaStore, Nvram
 from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State as TrustpointState
@@ -53,7 +56,9 @@ from ikelab.pki.x509 import load_certificate
 from ikelab.types import Now, Rng, Timer, earliest
 from ikelab.wire.numbers import Group
 
-_TRUSTPOINT = "trustpoint "  # prefix of HTTP handles, so that an answer finds its asker
+# Prefixes of HTTP handles, so that an answer finds its asker.
+_TRUSTPOINT = "trustpoint "
+_SERVER = "server "
 
 
 class NodeKeys(Protocol):
@@ -193,9 +198,9 @@ class Router:
         for name, wanted in self.config.servers.items():
             server = self.servers.get(name)
             was_enabled = server is not None and before.servers[name].enabled
-            if server is None:
-                store = self._open_store(name)
-                server = CertificateServer(wanted, store, self._rng, self._keys, self.legacy)
+            is_ra = wanted.mode == "ra"
+            if server is None or is_ra != isinstance(server, RegistrationAuthority):
+                server = self._make_server(wanted)
                 self.servers[name], self.queues[name] = server, StorageQueue(server, self._tickets)
             server.config = wanted
             if wanted.enabled and not was_enabled:
@@ -206,6 +211,23 @@ class Router:
                     actions += server.shut(now)
             actions += self._pump(name)
         return actions
+
+    def _make_server(self, config: CertServerConfig) -> CertificateServer:
+        store = self._open_store(config.name)
+        if config.mode != "ra":
+            return CertificateServer(config, store, self._rng, self._keys, self.legacy)
+        return RegistrationAuthority(
+            config, store, self._rng, self._keys, lambda: self._upstream(config.name), self.legacy
+        )
+
+    def _upstream(self, name: str) -> Upstream | None:
+        """How a registration authority speaks to its CA: as its trustpoint does."""
+        stored, config = self.nvram.load_trustpoint(name), self.config.trustpoints.get(name)
+        if stored is None or config is None:
+            return None
+        device = enrollment.Device(self.config.fqdn, board_serial(self.config.hostname))
+        client = ScepClient(config, device, self._rng, self.legacy)
+        return Upstream(client, stored.capabilities, float(config.retry_period))
 
     def _remove_server(self, name: str) -> NodeAction:
         """`no crypto pki server`: key and database are destroyed, the storage keeps its files."""
@@ -405,6 +427,10 @@ class Router:
     # --- web, files, time ---------------------------------------------------------------------
 
     def _web_answer(self, handle: str, event: HttpReply | HttpFailed, now: Now) -> list[NodeAction]:
+        if handle.startswith(_SERVER):
+            name, inner = handle.removeprefix(_SERVER).split(" ", 1)
+            server = self.servers.get(name)
+            return [] if server is None else [*server.answered(replace(event, handle=inner), now)]
         if not handle.startswith(_TRUSTPOINT):
             return self._revocation_actions(self.revocation.handle(event, now), now)
         name, inner = handle.removeprefix(_TRUSTPOINT).split(" ", 1)
@@ -425,6 +451,8 @@ class Router:
         for name, server in self.servers.items():
             if _is_due(server.next_timer(), now):
                 actions += server.tick(now)
+                asked = server.ask(now)
+                actions += [replace(a, handle=f"{_SERVER}{name} {a.handle}") for a in asked]
             actions += self.queues[name].tick(now)
             actions += self._pump(name)
         return actions

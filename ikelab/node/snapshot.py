@@ -35,6 +35,7 @@ from ikelab.wire import vendor_id
 
 _KINDS = {
     RequestKind.SUB_CA: "subordinate",
+    RequestKind.RA: "ra",
     RequestKind.ROUTER: "router",
 }
 
@@ -236,6 +237,8 @@ def _server_row(server: CertificateServer) -> ServerRow:
         storage=status.database_url,
         overlap_days=None if config.auto_rollover is None else config.auto_rollover.days,
         pending_certificate=status.state is ServerState.REQUEST_PENDING,
+        registration=config.mode == "ra",
+        ra_fingerprint=status.ra_fingerprint,
     )
 
 

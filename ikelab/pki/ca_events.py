@@ -65,6 +65,15 @@ class RequestGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestAuthorized:
+    """Notice: a registration authority lets a request pass; the CA is asked to sign it."""
+
+    server: str
+    request_id: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRefused:
     """Notice: no certificate. message: SCEP's word for what came, or "grant", "reject".
 
@@ -176,6 +185,7 @@ CaNotice = (
     | ServerDisabled
     | RequestQueued
     | RequestGranted
+    | RequestAuthorized
     | RequestRefused
     | RequestRejected
     | RequestRemoved

@@ -32,6 +32,7 @@ from ikelab.pki.ca_events import (
     ServerKeyGenerated,
 )
 from ikelab.pki.config import CertServerConfig
+from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.issuer import (
     Issuer,
     archive_file,
@@ -119,7 +120,8 @@ TABLE: Mapping[ServerState, Mapping[ServerInput, tuple[str, ServerState]]] = {
 class ServerStatus:
     """What `show crypto pki server` prints. Fingerprints: MD5, upper-case hex, None if not there.
 
-    upper_fingerprint: of the CA above, None for a root. pending: requests waiting.
+    upper_fingerprint: of the CA above, None for a root. pending: requests waiting. ra_fingerprint:
+    of an RA's own certificate; `fingerprint` is then that of its CA.
     """
 
     name: str
@@ -134,6 +136,7 @@ class ServerStatus:
     database_level: str
     database_url: str | None
     pending: int
+    ra_fingerprint: str | None = None
 
 
 class CertificateServer:
@@ -174,7 +177,7 @@ class CertificateServer:
         if self._ca is not None:
             notices = self._input(ServerInput.START, now)
             return notices + self._expire(now)
-        if self.config.mode == "sub-cs":
+        if self.config.mode != "root":
             return self._input(ServerInput.START_SUBORDINATE, now)
         return self._input(ServerInput.START_SELF_SIGNED, now)
 
@@ -241,7 +244,7 @@ class CertificateServer:
         notices: list[CaNotice] = []
         if step == "sign_itself":
             notices += self._sign_itself(now)
-        if step == "write_serial":
+        if step == "write_serial" and self.config.mode == "sub-cs":
             self.store.queue_files([serial_file(self.config.name, self.store.last_serial())])
         if new_state is ServerState.ENABLED:
             notices += self.publish_crl(now)
@@ -275,6 +278,7 @@ class CertificateServer:
         return self._authority, self._ca
 
     def _issuer(self) -> Issuer:
+        """Who grants; an RA's only lets pass."""
         authority, ca = self._working()
         return Issuer(self.config, self.store, authority, ca, self.legacy)
 
@@ -314,6 +318,14 @@ class CertificateServer:
         if self._crl_due is None or self._crl_due <= now.wall:
             notices += self.publish_crl(now)
         return notices
+
+    def ask(self, now: Now) -> list[HttpRequest]:
+        """What a registration authority wants of its CA now; nothing else asks anybody."""
+        return []
+
+    def answered(self, event: HttpReply | HttpFailed, now: Now) -> list[CaNotice]:
+        """The answer to `ask`."""
+        return []
 
     def _expire(self, now: Now) -> list[CaNotice]:
         if self._ca is not None and self._ca.not_after <= now.wall:

@@ -41,11 +41,12 @@ class TrustpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class CertServerConfig:
-    """`crypto pki server NAME`. mode: "root" or "sub-cs" (its trustpoint has the same name).
+    """`crypto pki server NAME`. mode: "root", "sub-cs" or "ra" (its trustpoint has the same name).
 
-    grant: "manual" or "auto". database_level: "minimum", "names" or "complete". database_url:
-    `ftp://[user[:password]@]host[/dir]`, None: nvram. cdp_url: put in every certificate issued.
-    auto_rollover: how long before its end the shadow certificate is made, None: off.
+    grant: "manual", "auto" or "ra-auto" (what an RA has granted, nothing else). database_level:
+    "minimum", "names" or "complete". database_url: `ftp://[user[:password]@]host[/dir]`, None:
+    nvram. cdp_url: put in every certificate issued. auto_rollover: how long before its end the
+    shadow certificate is made, None: off.
     """
 
     name: str

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.errors import PkiError
 from ikelab.pki.algorithms import public_key_info
-from ikelab.pki.ca_events import RequestGranted
+from ikelab.pki.ca_events import RequestAuthorized, RequestGranted
 from ikelab.pki.config import CertServerConfig
 from ikelab.pki.crl import build_crl
+from ikelab.pki.name import read_name
 from ikelab.pki.pkcs12 import Identity, dump_pkcs12
 from ikelab.pki.scep import FailInfo
 from ikelab.pki.store import (
@@ -87,12 +88,21 @@ class Issuer:
     ca: Certificate
     legacy: bool
 
+    @property
+    def signer(self) -> Certificate:
+        """Whose key opens and signs SCEP messages: the CA itself."""
+        return self.ca
+
+    def check(self, request: CertificateRequest) -> None:
+        """Raise PkiError for a request that can only be refused, however it is granted."""
+        check_request(request, self.ca)
+
     def grant(
         self,
         waiting: EnrollmentRequest,
         now: datetime,
         request: CertificateRequest | None = None,
-    ) -> tuple[bytes, RequestGranted]:
+    ) -> tuple[bytes | None, RequestGranted | RequestAuthorized]:
         """Sign and record the answer to a pending request; (DER, notice).
 
         request: what waits, where its reader has it still: it is not verified twice.
@@ -216,6 +226,24 @@ def sign_crl(
         version=1 if legacy else 2,
     )
     return IssuedCrl(number, start, end, crl)
+
+
+def names_registration_authority(subject: bytes) -> bool:
+    """Whether a Name (DER) has cn=ioscs RA or ou=ioscs RA, by which IOS knows its RAs."""
+    return any(
+        key.lower() in ("cn", "ou") and value.strip().lower() == "ioscs ra"
+        for rdn in read_name(subject)
+        for key, value in rdn
+    )
+
+
+def kind_of(request: CertificateRequest) -> RequestKind:
+    """What a request asks to become; what it may become is the CA's decision."""
+    if request.requests_ca:
+        return RequestKind.SUB_CA
+    if names_registration_authority(request.subject):
+        return RequestKind.RA
+    return RequestKind.ROUTER
 
 
 def check_request(request: CertificateRequest, ca: Certificate) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from datetime import datetime
 
 from ikelab.pki import pem
-from ikelab.pki.issuer import Issuer, check_request
+from ikelab.pki.issuer import Issuer, kind_of
 from ikelab.pki.store import (
     CaStore,
     EnrollmentRequest,
@@ -35,7 +35,7 @@ def queue_pasted(
     are a new request: a router that keeps name and key pastes them again to renew. Raises PkiError.
     """
     loaded = load_request(request, legacy=issuer.legacy)
-    check_request(loaded, issuer.ca)
+    issuer.check(loaded)
     waiting = _waiting(issuer.store, request)
     if waiting is not None:
         return waiting
@@ -45,14 +45,14 @@ def queue_pasted(
         request_digest=hashlib.sha256(request).digest(),
         signer_key=hashlib.sha256(loaded.public_key_info).digest(),
     )
-    kind = RequestKind.SUB_CA if loaded.requests_ca else RequestKind.ROUTER
+    kind = kind_of(loaded)
     new = NewRequest(
         key=key,
         kind=kind,
         request=request,
         subject=loaded.subject,
         received=now.replace(microsecond=0),
-        automatic=issuer.config.grant == "auto",
+        automatic=issuer.config.grant == "auto" and kind is not RequestKind.RA,
     )
     added = issuer.store.add_request(new)
     assert added is not None, "no one-time password is spent"

@@ -20,7 +20,7 @@ from ikelab.pki import scep
 from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
 from ikelab.pki.cms import build_degenerate
 from ikelab.pki.envelope import check_recipient
-from ikelab.pki.issuer import Issuer, check_request
+from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
 from ikelab.pki.store import (
     EnrollmentRequest,
@@ -45,6 +45,8 @@ from ikelab.types import Rng
 _MAX_TARGET = 16384
 _MAX_BODY = 65536
 _MAX_PARAMETERS = 8
+
+_UNDECIDED = (RequestState.PENDING, RequestState.AUTHORIZED)
 
 _CRL_TYPE = "application/pkix-crl"
 _DIGESTS = ("SHA-256", "SHA-384", "SHA-512")
@@ -150,7 +152,7 @@ class ScepServer:
         return scep.build_cert_rep(
             message,
             answer.status,
-            ca=self._issuer.ca,
+            ca=self._issuer.signer,
             key=self._issuer.authority.key,
             sender_nonce=self._rng.draw("scep_nonce", scep.NONCE_LENGTH),
             rng=self._rng,
@@ -192,7 +194,7 @@ class ScepServer:
         scep.verify_message(message, legacy=self._legacy)
         if message.envelope is None:
             raise _bad_request("no-content", "the message has no envelope")
-        check_recipient(message.envelope, self._issuer.ca, legacy=self._legacy)
+        check_recipient(message.envelope, self._issuer.signer, legacy=self._legacy)
         match message.message_type:
             case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
                 return self._enroll(message, now, notices)
@@ -206,7 +208,7 @@ class ScepServer:
                 raise _bad_request("message-type", "this CA does not serve that message type")
 
     def _open(self, message: ScepMessage) -> bytes:
-        own = (self._issuer.ca, self._issuer.authority.key)
+        own = (self._issuer.signer, self._issuer.authority.key)
         return scep.open_content(message, [own], legacy=self._legacy)[1]
 
     def _request(self, message: ScepMessage) -> CertificateRequest:
@@ -220,9 +222,14 @@ class ScepServer:
             raise PkiError(error.reason, error.detail, fail_info=failed) from None
 
     def _enroll(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
-        """PKCSReq and RenewalReq: which it is, the signer's certificate says (old clients: 19)."""
+        """PKCSReq and RenewalReq: which it is, the signer's certificate says (old clients: 19).
+
+        A registration authority signs what it forwards with its own certificate.
+        """
         request = self._request(message)
-        renewed = self._renewed(message.signer, request, now)
+        holder = self._holder(message.signer, request, now)
+        forwarded = holder is not None and _forwards(holder, request)
+        renewed = None if forwarded else holder
         key = RequestKey(
             generation=self._issuer.authority.generation,
             transaction_id=message.transaction_id,
@@ -233,7 +240,7 @@ class ScepServer:
         found = self._store.find_request(key)
         if found is None:
             self._refuse_second_request(key)
-            found = self._queue(key, request, renewed, now)
+            found = self._queue(key, request, renewed, now, forwarded=forwarded)
             if not found.automatic:
                 notices.append(queued_notice(self._config.name, found))
         return self._outcome(found, now, notices, request)
@@ -241,7 +248,7 @@ class ScepServer:
     def _refuse_second_request(self, key: RequestKey) -> None:
         """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
         for other in self._store.find_transaction(key.generation, key.transaction_id):
-            if other.key.signer_key == key.signer_key and other.state is RequestState.PENDING:
+            if other.key.signer_key == key.signer_key and other.state in _UNDECIDED:
                 raise _bad_request(
                     "transaction-busy",
                     f"request {other.request_id or 0} waits under the same transactionID",
@@ -253,19 +260,25 @@ class ScepServer:
         request: CertificateRequest,
         renewed: Certificate | None,
         now: datetime,
+        *,
+        forwarded: bool,
     ) -> EnrollmentRequest:
-        check_request(request, self._issuer.ca)
-        kind = RequestKind.SUB_CA if request.requests_ca else RequestKind.ROUTER
+        self._issuer.check(request)
+        kind = kind_of(request)
         if renewed is not None:
             _check_renewal(request, renewed)
-        password = self._one_time_password(request, now)
+        if forwarded and kind is not RequestKind.ROUTER:
+            raise _bad_request("not-for-an-ra", "an RA speaks for routers, for no CA and no RA")
+        # The challenge of a forwarded request was meant for the RA.
+        password = None if forwarded else self._one_time_password(request, now)
         new = NewRequest(
             key=key,
             kind=kind,
             request=request.der,
             subject=request.subject,
             received=now.replace(microsecond=0),
-            automatic=self._is_automatic(kind, renewed, password),
+            automatic=self._is_automatic(kind, renewed, password)
+            or (forwarded and self._config.grant == "ra-auto"),
         )
         added = self._store.add_request(new, password)
         if added is None:
@@ -275,7 +288,12 @@ class ScepServer:
     def _is_automatic(
         self, kind: RequestKind, renewed: Certificate | None, password: bytes | None
     ) -> bool:
-        """`grant auto`; a one-time password for a router; a sub-CA's renewal if that is allowed."""
+        """`grant auto`; a one-time password for a router; a sub-CA's renewal if that is allowed.
+
+        Never a new RA, whose word is then taken for everybody's: that is for a person to say.
+        """
+        if kind is RequestKind.RA and renewed is None:
+            return False
         if self._config.grant == "auto":
             return True
         if kind is RequestKind.SUB_CA:
@@ -300,10 +318,10 @@ class ScepServer:
             raise _bad_request("wrong-password", "not the one-time password that was generated")
         return None
 
-    def _renewed(
+    def _holder(
         self, signer: Certificate, request: CertificateRequest, now: datetime
     ) -> Certificate | None:
-        """The certificate of ours that signed and is to be renewed, None for a first enrollment.
+        """The certificate of ours that signed, to be renewed or an RA's; None: a first enrollment.
 
         Raises PkiError with badRequest for one that is revoked or outdated, with badMessageCheck
         for a signer that neither holds the key of the request nor a certificate of ours.
@@ -422,6 +440,13 @@ def queued_notice(server: str, row: EnrollmentRequest) -> RequestQueued:
         row.kind,
         fingerprint(row.request, "md5"),
         format_name(row.subject),
+    )
+
+
+def _forwards(holder: Certificate, request: CertificateRequest) -> bool:
+    """Whether a certificate of ours is that of an RA, which asks for somebody else here."""
+    return names_registration_authority(holder.subject) and not names_match(
+        holder.subject, request.subject
     )
 
 

@@ -33,6 +33,7 @@ class RequestKind(Enum):
     """Which table of the enrollment request database a request stands in (IOS's headings)."""
 
     SUB_CA = "Subordinate CA certificate requests"
+    RA = "RA certificate requests"
     ROUTER = "Router certificates requests"
 
 
@@ -40,6 +41,7 @@ class RequestState(Enum):
     """State of an enrollment request, as `info requests` prints it."""
 
     PENDING = "pending"
+    AUTHORIZED = "authorized"  # granted by a registration authority, the CA has not signed yet
     GRANTED = "granted"
     REJECTED = "rejected"
 
@@ -226,17 +228,25 @@ class CaStore(Protocol):
         """When the pending request came in that has waited longest."""
         ...
 
+    def authorize_request(self, number: int) -> bool:
+        """Pending becomes authorized; False if it was not pending any more."""
+        ...
+
+    def authorized_requests(self) -> tuple[EnrollmentRequest, ...]:
+        """All that a CA has still to sign, listed or not, the oldest first."""
+        ...
+
     def grant_request(
         self, number: int, issued: IssuedCertificate, files: Sequence[NewFile]
     ) -> bool:
-        """Record a signed certificate as the answer; False if the request was not pending.
+        """Record a signed certificate as the answer; False if the request did not wait for one.
 
         The certificate must not leave the process unless this returned True.
         """
         ...
 
-    def reject_request(self, number: int) -> bool:
-        """Pending becomes rejected; False if it was not pending any more."""
+    def reject_request(self, number: int, state: RequestState = RequestState.PENDING) -> bool:
+        """It becomes rejected; False if it was not in this state any more."""
         ...
 
     def remove_request(self, number: int) -> bool:

@@ -16,6 +16,7 @@ def router_conditions(router: Router) -> Mapping[str, Predicate]:
         "ca-enabled": lambda of: _is_ca_enabled(router, of),
         "storage-lost": lambda of: _is_storage_lost(router, of),
         "storage-waits": lambda of: _is_storage_waiting(router, of),
+        "answered": lambda of: _is_answered(router, of),
         "authenticated": lambda of: _is_authenticated(router, of),
         "pending": lambda of: _is_pending(router, of),
         "enrolled": lambda of: _is_enrolled(router, of),
@@ -41,6 +42,12 @@ def _is_storage_waiting(router: Router, of: str | None) -> bool:
     """Files could not be written and are to be tried again."""
     queues = (q for name, q in router.queues.items() if of in (None, name))
     return any(queue.retry_at is not None for queue in queues)
+
+
+def _is_answered(router: Router, of: str | None) -> bool:
+    """No request that was granted waits for the CA above, as those at an RA do."""
+    servers = (s for name, s in router.servers.items() if of in (None, name))
+    return not any(server.store.authorized_requests() for server in servers)
 
 
 def _is_authenticated(router: Router, of: str | None) -> bool:

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS request (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER UNIQUE CHECK (id BETWEEN 1 AND 999),
     generation INTEGER NOT NULL, transaction_id TEXT NOT NULL, request_digest BLOB NOT NULL,
     signer_key BLOB NOT NULL, renews INTEGER NOT NULL, kind TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'granted', 'rejected')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'authorized', 'granted', 'rejected')),
     request BLOB NOT NULL, subject BLOB NOT NULL, received INTEGER NOT NULL,
     automatic INTEGER NOT NULL, serial INTEGER REFERENCES issued (serial),
     CHECK ((state = 'granted') = (serial IS NOT NULL)),
@@ -222,7 +222,8 @@ class SqliteCaStore(Database):
         [held] = connection.execute("SELECT count(*) FROM request WHERE id > 0").fetchone()
         if held >= MAX_REQUEST_ID:
             finished = connection.execute(
-                "SELECT number FROM request WHERE id IS NOT NULL AND state != 'pending'"
+                "SELECT number FROM request WHERE id IS NOT NULL"
+                " AND state NOT IN ('pending', 'authorized')"
                 " ORDER BY number LIMIT 1"
             ).fetchone()
             if finished is None and automatic:
@@ -291,25 +292,39 @@ class SqliteCaStore(Database):
         """Certificate, state and files together; the loser of a race changes nothing."""
         with self.transaction() as connection:
             row = connection.execute(
-                "SELECT 1 FROM request WHERE number = ? AND state = 'pending'", (number,)
+                "SELECT 1 FROM request WHERE number = ? AND state IN ('pending', 'authorized')",
+                (number,),
             ).fetchone()
             if row is None:
                 return False
             _insert_issued(connection, issued)
             connection.execute(
-                "UPDATE request SET state = 'granted', serial = ?"
-                " WHERE number = ? AND state = 'pending'",
+                "UPDATE request SET state = 'granted', serial = ? WHERE number = ?",
                 (issued.serial, number),
             )
             _queue_files(connection, files)
         return True
 
-    def reject_request(self, number: int) -> bool:
+    def authorize_request(self, number: int) -> bool:
         """Compare and swap."""
+        return self._change(number, RequestState.PENDING, RequestState.AUTHORIZED)
+
+    def authorized_requests(self) -> tuple[EnrollmentRequest, ...]:
+        """By number, which is the order they came in."""
+        rows = self.connection.execute(
+            _REQUEST + "WHERE state = 'authorized' ORDER BY request.number"
+        )
+        return tuple(_request(row) for row in rows)
+
+    def reject_request(self, number: int, state: RequestState = RequestState.PENDING) -> bool:
+        """Compare and swap."""
+        return self._change(number, state, RequestState.REJECTED)
+
+    def _change(self, number: int, before: RequestState, after: RequestState) -> bool:
         with self.transaction() as connection:
             changed = connection.execute(
-                "UPDATE request SET state = 'rejected' WHERE number = ? AND state = 'pending'",
-                (number,),
+                "UPDATE request SET state = ? WHERE number = ? AND state = ?",
+                (after.value, number, before.value),
             )
             return changed.rowcount == 1
 

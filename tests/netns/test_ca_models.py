@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,10 @@ import pytest
 pytestmark = pytest.mark.needs_root
 ROOT = Path(__file__).parents[2]
 IKELAB = str(Path(sys.executable).with_name("ikelab"))
-LABS = ("standalone-root", "three-tiers", "root-offline", "redundant-subcas")
+LABS = (
+    *("standalone-root", "three-tiers", "root-offline"),
+    *("redundant-subcas", "registration-authority"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,30 @@ def test_the_hub_asks_for_either_ca_and_both_spokes_come_in(
     assert {row[0].split(",").count("7") for row in asked} == {2}
     icmp = ran.fields("esp && icmp.type == 0", "esp.icv_good", "gre.key")
     assert {tuple(row) for row in icmp} == {("1", "0x000004d2"), ("1", "0x000004d3")}
+
+
+def test_behind_a_registration_authority_the_root_still_is_the_issuer(run: Run) -> None:
+    ran = run("registration-authority")
+    assert set(ran.issuers().values()) == {"cn=root-ca"}
+    for number, node in ((1, "hub"), (2, "spoke1")):
+        assert re.search(rf"request {number} authorized: .*{node}", ran.log("reg-auth"))
+        assert re.search(rf"request {number} granted: .*{node}", ran.log("reg-auth"))
+    queued = re.findall(r"request \d+ waits: (.*)", ran.log("root-ca"))
+    assert len(queued) == 1 and "ou=ioscs RA" in queued[0]
+
+
+@pytest.mark.interop
+def test_only_the_registration_authority_speaks_to_the_ca(
+    run: Run, need: Callable[[str], str]
+) -> None:
+    need("tshark")
+    ran = run("registration-authority")
+    to_ca = ran.fields("http.request && ip.dst == 10.254.0.14", "ip.src")
+    to_ra = ran.fields("http.request && ip.dst == 192.168.159.243", "ip.src")
+    assert {row[0] for row in to_ca} == {"10.254.0.20"}
+    assert {row[0] for row in to_ra} == {"192.168.159.242", "192.168.159.250"}
+    kinds = ran.fields("ip.src == 192.168.159.243 && http.response", "http.content_type")
+    assert ["application/x-x509-ca-ra-cert"] in kinds
 
 
 @pytest.mark.interop

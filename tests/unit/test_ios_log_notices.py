@@ -141,6 +141,10 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["IKELAB-CA: ca: PKCSReq refused: bad-signature: the PKCS#10 does not verify"],
     ),
     (
+        ca.RequestAuthorized("reg-auth", 1, "hostname=r1"),
+        ["IKELAB-CA: reg-auth: request 1 authorized: hostname=r1; the CA is asked to sign it"],
+    ),
+    (
         ca.RequestRejected("ca", 4),
         ["IKELAB-CA: ca: request 4 rejected, by command"],
     ),

@@ -41,7 +41,9 @@ class Pretender:
     """A node's control socket that notes what it is told. shows: command -> text."""
 
     told: list[str] = field(default_factory=list)
-    holds: set[str] = field(default_factory=lambda: {"ca-enabled", "enrolled", "authenticated"})
+    holds: set[str] = field(
+        default_factory=lambda: {"ca-enabled", "enrolled", "authenticated", "answered"}
+    )
     shows: dict[str, str] = field(default_factory=dict)
     drops: list[Json] = field(default_factory=list)
 
@@ -230,7 +232,7 @@ def test_the_request_with_the_nodes_own_fingerprint_is_granted_and_asked_for_aga
     waiting_at_the_ca(scene, REQUESTS.format(ours=OURS, other=OTHER))
     said = steps.establish_trust(scene.topology, Trust("r1", "ra", "ca", grant="ca"))
     assert "request 3 granted" in said
-    assert scene.ca.told[-1] == "crypto pki server ca grant 3"
+    assert scene.ca.told[-2:] == ["crypto pki server ca grant 3", "wait: answered None"]
     assert scene.r1.told[-2:] == ["crypto pki enroll ra", "wait: enrolled ra"]
 
 
