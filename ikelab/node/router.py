@@ -21,7 +21,7 @@ from ikelab.errors import PkiError
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
-from ikelab.isakmp.policy import Credential
+from ikelab.node.credentials import accepted, credential_of
 from ikelab.node.events import (
     AcquireSa,
     FileNotStored,
@@ -395,7 +395,7 @@ class Router:
         for action in given:
             match action:
                 case PathAccepted(handle, trustpoint, path):
-                    actions += self._ike(_accepted(handle, trustpoint, path[0]), now)
+                    actions += self._ike(accepted(handle, trustpoint, path[0]), now)
                 case PathRefused(handle, reason, detail):
                     actions += self._ike(isakmp.PeerCertRefused(handle, reason, detail), now)
                 case _:
@@ -412,7 +412,7 @@ class Router:
         credentials = [
             credential
             for point in self._ike_trustpoints()
-            if (credential := _credential(point)) is not None
+            if (credential := credential_of(point)) is not None
         ]
         authorities = [
             (point.config.name, load_certificate(point.anchors[0]).subject)
@@ -468,36 +468,3 @@ def board_serial(hostname: str) -> str:
 
 def _is_due(timer: Timer | None, now: Now) -> bool:
     return timer is not None and timer.remaining(now) <= 0
-
-
-def _accepted(handle: int, trustpoint: str, leaf: bytes) -> isakmp.PeerCertAccepted:
-    certificate = load_certificate(leaf)
-    return isakmp.PeerCertAccepted(
-        handle,
-        trustpoint,
-        certificate.public_key_info,
-        certificate.subject,
-        certificate.fqdns,
-        certificate.addresses,
-        certificate.serial,
-    )
-
-
-def _credential(trustpoint: Trustpoint) -> Credential | None:
-    """An enrolled trustpoint for the IKE engine."""
-    held = trustpoint.credential
-    if held is None:
-        return None
-    leaf = load_certificate(held.certificate)
-    above = [load_certificate(der) for der in held.chain]
-    names = [leaf.issuer, *(ca.issuer for ca in above)]
-    return Credential(
-        trustpoint=held.trustpoint,
-        certificate=held.certificate,
-        chain=held.chain,
-        authorities=tuple(dict.fromkeys(names)),
-        subject=leaf.subject,
-        fqdns=leaf.fqdns,
-        addresses=leaf.addresses,
-        key_label=held.key_label,
-    )

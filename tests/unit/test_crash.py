@@ -30,7 +30,7 @@ from tests.crash_scene import (
 from tests.pki_scene import pool_key
 from tests.scep_requester import Requester
 
-SHARDS = 6
+SHARDS = 8
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,42 @@
+"""Certificates as the IKE engine is told of them: a peer's that holds, and our own."""
+
+from __future__ import annotations
+
+from ikelab.isakmp import events as isakmp
+from ikelab.isakmp.policy import Credential
+from ikelab.pki.trustpoint import Trustpoint
+from ikelab.pki.x509 import load_certificate
+
+
+def accepted(handle: int, trustpoint: str, leaf: bytes) -> isakmp.PeerCertAccepted:
+    """What the IKE engine needs of a peer's certificate that was accepted. leaf: DER."""
+    certificate = load_certificate(leaf)
+    return isakmp.PeerCertAccepted(
+        handle,
+        trustpoint,
+        certificate.public_key_info,
+        certificate.subject,
+        certificate.fqdns,
+        certificate.addresses,
+        certificate.serial,
+    )
+
+
+def credential_of(trustpoint: Trustpoint) -> Credential | None:
+    """An enrolled trustpoint for the IKE engine."""
+    held = trustpoint.credential
+    if held is None:
+        return None
+    leaf = load_certificate(held.certificate)
+    above = [load_certificate(der) for der in held.chain]
+    names = [leaf.issuer, *(ca.issuer for ca in above)]
+    return Credential(
+        trustpoint=held.trustpoint,
+        certificate=held.certificate,
+        chain=held.chain,
+        authorities=tuple(dict.fromkeys(names)),
+        subject=leaf.subject,
+        fqdns=leaf.fqdns,
+        addresses=leaf.addresses,
+        key_label=held.key_label,
+    )
