@@ -30,6 +30,7 @@ from ikelab.pki.x509 import Certificate
 from ikelab.types import Rng
 
 ENVELOPED_DATA = "1.2.840.113549.1.7.3"
+_WITHOUT_ZERO = bytes(1 + octet % 255 for octet in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _encrypt_key(content_key: bytes, public_key: RSAPublicKey, rng: Rng) -> byte
         )
     # EM = 00 | 02 | PS, no zero in it | 00 | M
     drawn = rng.draw("key_padding", filling)
-    padded = b"\x00\x02" + bytes(1 + octet % 255 for octet in drawn) + b"\x00" + content_key
+    padded = b"\x00\x02" + drawn.translate(_WITHOUT_ZERO) + b"\x00" + content_key
     numbers = public_key.public_numbers()
     return pow(int.from_bytes(padded, "big"), numbers.e, numbers.n).to_bytes(size, "big")
 

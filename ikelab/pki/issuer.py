@@ -269,16 +269,17 @@ def _bad_name(detail: str) -> PkiError:
 
 def issued_files(config: CertServerConfig, certificate: bytes, last_serial: int) -> list[NewFile]:
     """Files of one issue by `database level`, in the guide's order: .crt, .cnm, NAME.ser."""
+    if config.database_level == "minimum":
+        return [serial_file(config.name, last_serial)]
     parsed = load_certificate(certificate)
     files: list[NewFile] = []
     if config.database_level == "complete":
         files.append((f"{parsed.serial:X}.crt", certificate))
-    if config.database_level in ("names", "complete"):
-        text = (
-            f"subjectname_str = {format_name(parsed.subject)}\n"
-            f"expiration = {parsed.not_after:%H:%M:%S UTC %b %d %Y}\n"
-        )
-        files.append((f"{parsed.serial:X}.cnm", text.encode()))
+    text = (
+        f"subjectname_str = {format_name(parsed.subject)}\n"
+        f"expiration = {parsed.not_after:%H:%M:%S UTC %b %d %Y}\n"
+    )
+    files.append((f"{parsed.serial:X}.cnm", text.encode()))
     files.append(serial_file(config.name, last_serial))
     return files
 
