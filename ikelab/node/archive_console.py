@@ -25,11 +25,10 @@ from ikelab.node.events import (
     StorageRead,
     StoreFile,
 )
-from ikelab.node.recovery import import_authority
+from ikelab.node.recovery import import_pkcs12
 from ikelab.node.router import Router
 from ikelab.pki.pkcs12 import dump_pkcs12, load_pkcs12
 from ikelab.pki.recovery import archive_files, latest_archive
-from ikelab.pki.x509 import load_certificate
 from ikelab.types import Now
 
 Outcome = StorageRead | StorageNotRead | FileStored | FileNotStored
@@ -112,10 +111,7 @@ class ArchiveConsole:
             wanted = file or f"{name}_nnnnn.p12"
             raise ConfigError(f"%Error opening {place.shown}{wanted} (No such file or directory)")
         identity = load_pkcs12(octets, arguments.text("password"), legacy=self._router.legacy)
-        if load_certificate(identity.certificate).is_ca:
-            actions = import_authority(self._router, name, identity, now)
-        else:
-            actions = identities.import_identity(self._router, name, identity, now)
+        actions = import_pkcs12(self._router, name, identity, now)
         said = (
             f"Source filename [{name}]? {visible(file)}\n"
             f"Reading file from {place.shown}{visible(file)}\n"

@@ -20,6 +20,14 @@ from ikelab.pki.x509 import Certificate, format_name, load_certificate
 from ikelab.types import Now
 
 
+def assumed_capabilities(router: Router) -> tuple[str, ...]:
+    """What a CA is taken to know where GetCACaps was not asked; of 2009 it is nothing.
+
+    Without it a renewal would fall to DES and MD5, which no CA of a modern lab takes.
+    """
+    return () if router.legacy else ("SCEPStandard",)
+
+
 def import_identity(
     router: Router, name: str, identity: Identity, now: Now, *, exportable: bool = False
 ) -> list[NodeAction]:
@@ -46,6 +54,7 @@ def import_identity(
     router.nvram.save_trustpoint(
         StoredTrustpoint(
             name,
+            capabilities=assumed_capabilities(router),
             ca_certificates=identity.chain,
             certificate=identity.certificate,
             key_label=name,

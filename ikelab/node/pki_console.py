@@ -15,6 +15,7 @@ from ikelab.ios.log_pki import certificate_offer
 from ikelab.ios.typed import Typed
 from ikelab.node import identities
 from ikelab.node.events import NodeAction
+from ikelab.node.recovery import import_pkcs12
 from ikelab.node.router import Router
 from ikelab.pki import pem
 from ikelab.pki.ca_events import RequestRefused
@@ -163,7 +164,7 @@ class PkiConsole:
             raise PkiError("malformed-pem", f"{len(found)} PKCS #12 files where one is wanted")
         identity = load_pkcs12(found[0], arguments.text("password"), legacy=self._router.legacy)
         name = arguments.text("trustpoint")
-        actions = identities.import_identity(self._router, name, identity, now)
+        actions = import_pkcs12(self._router, name, identity, now)
         return "CRYPTO_PKI: Imported PKCS12 file successfully.\n", actions
 
     def _export_pem(self, arguments: Arguments, typed: Typed, now: Now) -> Done:

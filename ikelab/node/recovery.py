@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ikelab.errors import PkiError
 from ikelab.node.events import NodeAction
+from ikelab.node.identities import assumed_capabilities, import_identity
 from ikelab.node.router import Router
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.config import TrustpointConfig
@@ -20,8 +21,12 @@ from ikelab.pki.trustpoint import State
 from ikelab.pki.x509 import format_name, load_certificate
 from ikelab.types import Now
 
-# What a CA is taken to know where GetCACaps could not be asked; of 2009 it is nothing.
-_CAPABILITIES = ("SCEPStandard",)
+
+def import_pkcs12(router: Router, name: str, identity: Identity, now: Now) -> Sequence[NodeAction]:
+    """`crypto pki import NAME pkcs12`: a CA for its server, a router for its trustpoint."""
+    if load_certificate(identity.certificate).is_ca:
+        return import_authority(router, name, identity, now)
+    return import_identity(router, name, identity, now)
 
 
 def import_authority(
@@ -55,7 +60,7 @@ def import_authority(
     _refuse_other_key(router.nvram, label, identity)
     stored = StoredTrustpoint(
         name,
-        capabilities=() if router.legacy else _CAPABILITIES,
+        capabilities=assumed_capabilities(router),
         ca_certificates=identity.chain or (identity.certificate,),
         certificate=None if certificate.is_self_issued else identity.certificate,
         key_label=label,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import pytest
 
 from ikelab.errors import ConfigError
 from ikelab.node.console import Console
-from ikelab.node.events import ReadStorage
+from ikelab.node.events import FileStored, ReadStorage
 from ikelab.pki.cert_server import ServerState
 from ikelab.pki.crl import load_crl
 from ikelab.pki.x509 import load_certificate
@@ -190,6 +191,40 @@ def test_a_sub_ca_killed_between_its_trustpoint_and_its_database_is_enabled_all_
     again = net.add(node.router.config, nvram=node.router.nvram)
     status = again.router.servers["ra-subca"].status()
     assert (status.state, status.fingerprint, status.last_serial) == (ServerState.ENABLED, seen, 1)
+
+
+def test_an_archive_may_be_pasted_too(net: Simnet) -> None:
+    seen = ca(net, "root-ca").status().fingerprint
+    node = replaced(net, "root-ca")
+    archive = base64.encodebytes(net.homes[ROOT_URL]["root-ca_00002.p12"]).decode()
+    typed(net, node, f"crypto pki import root-ca pkcs12 terminal {PASSWORD}\n{archive}quit")
+    typed(net, node, *ROOT_SERVER, "no shutdown")
+    assert ca(net, "root-ca").status().fingerprint == seen
+
+
+def test_a_router_goes_to_another_box_by_export_and_import(net: Simnet) -> None:
+    """Only a key pair that was made exportable; the new box renews as the old one would."""
+    spoke, hub = net.nodes["spoke1"], net.nodes["hub"]
+    with pytest.raises(ConfigError, match="not-exportable"):
+        exported(net, hub, "ra", f"{SUBCA_URL}/hub.p12")
+    label = spoke.router.trustpoints["ra"].credential.key_label
+    spoke.router.nvram.save_key(label, spoke.router.nvram.load_key(label), exportable=True)
+    assert "Exported PKCS12 file" in exported(net, spoke, "ra", f"{SUBCA_URL}/spoke1.p12")
+    config = load("spoke1")
+    del net.nodes["spoke1"]
+    node = net.add(replace(config, trustpoints={}, key_pairs={}))
+    said = typed(net, node, f"crypto pki import ra pkcs12 {SUBCA_URL}/spoke1.p12 {PASSWORD}")
+    assert "Source filename [ra]? spoke1.p12" in said
+    typed(net, node, "crypto pki trustpoint ra", "enrollment url http://192.168.159.243:12345")
+    assert renew(net, "spoke1") == 4
+
+
+def exported(net: Simnet, node: SimNode, name: str, url: str) -> str:
+    console = Console(node.router, lambda: [])
+    answer = console.exec(f"crypto pki export {name} pkcs12 {url} {PASSWORD}", net.now)
+    action = answer.order.action
+    net.homes.setdefault(action.url, {})[action.name] = action.octets
+    return console.then(answer.order, FileStored(action.server, action.order), net.now).text
 
 
 @pytest.mark.parametrize(
