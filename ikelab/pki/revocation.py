@@ -11,6 +11,7 @@ deltas (FreshestCRL) too, but without one the complete CRL stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,6 +34,7 @@ CACHE_LIMIT = 65536
 _MAX_WAITING = 256  # checks of handshakes that wait for CRLs at one time
 _MAX_CERTIFICATES = 16  # of one peer; the longest chain of any CA hierarchy here has four
 _MAX_URL = 1024
+_ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +406,10 @@ def _url_fault(url: str) -> str:
     try:
         address = IPv4Address(host)
     except AddressValueError:
-        return "" if host != "localhost" and ":" not in host else "a host of this machine only"
+        if host == "localhost" or ":" in host:
+            return "a host of this machine only"
+        # inet_aton takes 127.1 and 0x7f000001 for addresses: a name does not end in a number.
+        return f"{host} is no dotted address" if _ENDS_IN_NUMBER.search(host) else ""
     if address.is_loopback or address.is_link_local or address.is_multicast or int(address) == 0:
         return f"{address} is an address of this machine or link only"
     return ""

@@ -264,6 +264,9 @@ def test_a_router_without_trustpoints_trusts_nobody() -> None:
     [
         "http://127.0.0.1/x.crl",
         "http://localhost/x.crl",
+        "http://127.1/x.crl",
+        "http://2130706433/x.crl",
+        "http://0x7f.0.0.0x1./x.crl",
         "http://169.254.169.254/latest/meta-data",
         "http://0.0.0.0/x.crl",
         "http://224.0.0.1/x.crl",
