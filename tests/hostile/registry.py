@@ -21,7 +21,7 @@ from typing import Any, Protocol
 GROWTH = 10_000_000
 """Octets by which a target may have grown after an attack."""
 
-_MODULES = ("enrollment", "messages")
+_MODULES = ("enrollment", "messages", "requests", "certificates")
 _PAGE = 4096
 
 
