@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import informational, main_mode
+from ikelab.isakmp import informational, phase1
 from ikelab.isakmp.events import (
     Action,
     DeleteIpsecSa,
@@ -83,7 +83,7 @@ class Context:
         payload = informational.notify(error.notify, ProtocolId.ISAKMP)
         first, body = build_payloads([payload])
         message_id = self.new_message_id()
-        cky_r = self.rng.draw("cky_r", main_mode.COOKIE_LENGTH)
+        cky_r = self.rng.draw("cky_r", phase1.COOKIE_LENGTH)
         header = Header(sa.cky_i, cky_r, first, ExchangeType.INFORMATIONAL, 0, message_id)
         comment = f"{self.config.name} (R) sends INFO: N {notify_name(error.notify)}"
         return [SendDatagram(sa.local, sa.remote, build_message(header, body), comment)]

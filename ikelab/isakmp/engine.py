@@ -258,7 +258,7 @@ class IsakmpEngine:
         self, sa: IsakmpSa, given: Input, now: Now, datagram: rows.Datagram | None = None
     ) -> list[Action]:
         """Run the rows; when they complete phase 1, go on with what waited for it."""
-        actions = rows.run_main_mode(self._context, sa, given, now, datagram)
+        actions = rows.run_phase1(self._context, sa, given, now, datagram)
         grown = self.table.sas.get(sa.handle)
         if grown is not None and grown.is_complete and not sa.is_complete:
             actions += self._phase1_up(grown)
@@ -401,7 +401,7 @@ class IsakmpEngine:
             return []
         work = self._context.work(now, sa.draft())
         refusal = ProtocolError(event.reason, event.detail)
-        return rows.refuse_main_mode(self._context, sa, work, refusal)
+        return rows.refuse_phase1(self._context, sa, work, refusal)
 
     # --- informational ----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ikelab.crypto.esp_keys import key_lengths
 from ikelab.errors import ProtocolError
 from ikelab.isakmp import identity, proposal, state
 from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
-from ikelab.isakmp.main_mode import NONCE_LENGTH, NONCE_RANGE
+from ikelab.isakmp.phase1 import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
 from ikelab.isakmp.work import Work
 from ikelab.wire.isakmp import body_of, build_payloads

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import informational, main_mode, quick_mode, retransmit
+from ikelab.isakmp import informational, main_mode, phase1, quick_mode, retransmit
 from ikelab.isakmp.context import Context, transition
 from ikelab.isakmp.events import Action, SendDatagram, Trace, Transition
 from ikelab.isakmp.message import Opened, check_rule, open_clear, open_encrypted
@@ -46,8 +46,8 @@ STEPS: dict[str, Callable[[Work], bool]] = {
         main_mode.take_mm5,
         main_mode.send_mm6,
         main_mode.take_mm6,
-        main_mode.authenticate,
-        main_mode.phase1_complete,
+        phase1.authenticate,
+        phase1.phase1_complete,
         quick_mode.send_qm1,
         quick_mode.process_qm1,
         quick_mode.install_as_responder,
@@ -59,7 +59,7 @@ STEPS: dict[str, Callable[[Work], bool]] = {
 }
 
 
-def run_main_mode(
+def run_phase1(
     context: Context, sa: IsakmpSa, given: Input, now: Now, datagram: Datagram | None = None
 ) -> list[Action]:
     """Run the rows that an input sets off, on a draft; commit it or refuse."""
@@ -67,15 +67,15 @@ def run_main_mode(
     try:
         follow: Input | None = given
         while follow is not None:
-            follow = _main_mode_row(context, work, follow, datagram)
+            follow = _phase1_row(context, work, follow, datagram)
     except ProtocolError as error:
-        return refuse_main_mode(context, sa, work, error)
+        return refuse_phase1(context, sa, work, error)
     except WireError as error:
-        return refuse_main_mode(context, sa, work, ProtocolError("malformed", str(error)))
-    return _commit_main_mode(context, sa, work)
+        return refuse_phase1(context, sa, work, ProtocolError("malformed", str(error)))
+    return _commit_phase1(context, sa, work)
 
 
-def _main_mode_row(
+def _phase1_row(
     context: Context, work: Work, given: Input, datagram: Datagram | None
 ) -> Input | None:
     draft = work.sa
@@ -92,14 +92,14 @@ def _main_mode_row(
         )
         draft.retransmission = None
         draft.answered = (*draft.answered, (_digest(datagram[1]), None))[-REMEMBERED:]
-        _move_main_mode(context, work, given, row)
+        _move_phase1(context, work, given, row)
     goes_on = STEPS[row.step](work) if row.step else True
     if not from_peer:
-        _move_main_mode(context, work, given, row)
+        _move_phase1(context, work, given, row)
     return row.then if goes_on else None
 
 
-def _move_main_mode(context: Context, work: Work, given: Input, row: Row) -> None:
+def _move_phase1(context: Context, work: Work, given: Input, row: Row) -> None:
     draft = work.sa
     assert isinstance(row.new_state, State)
     work.actions.append(transition(draft, 0, given, draft.state, row.new_state))
@@ -122,7 +122,7 @@ def _open(
     return opened
 
 
-def _commit_main_mode(context: Context, sa: IsakmpSa, work: Work) -> list[Action]:
+def _commit_phase1(context: Context, sa: IsakmpSa, work: Work) -> list[Action]:
     draft = work.sa
     if draft.awaiting_cert and sa.checkpoint is None:
         draft.checkpoint = sa  # what a refused certificate falls back to
@@ -133,9 +133,7 @@ def _commit_main_mode(context: Context, sa: IsakmpSa, work: Work) -> list[Action
     return work.actions
 
 
-def refuse_main_mode(
-    context: Context, sa: IsakmpSa, work: Work, error: ProtocolError
-) -> list[Action]:
+def refuse_phase1(context: Context, sa: IsakmpSa, work: Work, error: ProtocolError) -> list[Action]:
     """Nothing of the draft stays. What was noted is told; what would have been sent is not."""
     actions: list[Action] = [
         action for action in work.actions if isinstance(action, Trace | Transition)
