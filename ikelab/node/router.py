@@ -198,9 +198,10 @@ class Router:
         for name, wanted in self.config.servers.items():
             server = self.servers.get(name)
             was_enabled = server is not None and before.servers[name].enabled
-            is_ra = wanted.mode == "ra"
-            if server is None or is_ra != isinstance(server, RegistrationAuthority):
-                server = self._make_server(wanted)
+            if server is None or (wanted.mode == "ra") != isinstance(server, RegistrationAuthority):
+                if server is not None and server.state is not ServerState.DISABLED:
+                    actions += server.shut(now)
+                server, was_enabled = self._make_server(wanted, server), False
                 self.servers[name], self.queues[name] = server, StorageQueue(server, self._tickets)
             server.config = wanted
             if wanted.enabled and not was_enabled:
@@ -212,8 +213,11 @@ class Router:
             actions += self._pump(name)
         return actions
 
-    def _make_server(self, config: CertServerConfig) -> CertificateServer:
-        store = self._open_store(config.name)
+    def _make_server(
+        self, config: CertServerConfig, before: CertificateServer | None
+    ) -> CertificateServer:
+        """before: the server of this name in another mode; a store is open once only."""
+        store = self._open_store(config.name) if before is None else before.store
         if config.mode != "ra":
             return CertificateServer(config, store, self._rng, self._keys, self.legacy)
         return RegistrationAuthority(

@@ -65,6 +65,8 @@ def restore(
     """
     known = restored_serial(config.name, contents.files.get(f"{config.name}.ser"), contents.names)
     present = store.load_authority()
+    if present is not None:
+        check_mode(config, present)
     authority = _newer(config, present, identity, contents)
     if authority is None:
         _refuse_other_database(config, store, contents, known)
@@ -112,6 +114,20 @@ def _newer(
 def _renews(identity: Identity, present: Authority) -> bool:
     new, old = load_certificate(identity.certificate), load_certificate(present.certificate)
     return new.der != old.der and new.is_ca and new.not_before > old.not_before
+
+
+def check_mode(config: CertServerConfig, authority: Authority) -> None:
+    """Raise PkiError("wrong-mode") for a database that was made in another mode."""
+    certificate = load_certificate(authority.certificate)
+    mode = "ra"
+    if certificate.is_ca:
+        mode = "root" if certificate.is_self_issued else "sub-cs"
+    if mode != config.mode:
+        raise PkiError(
+            "wrong-mode",
+            f"the database of {config.name} was made in mode {mode}, not in mode {config.mode};"
+            f" change it back, or `no crypto pki server {config.name}` and begin anew",
+        )
 
 
 def _check_identity(config: CertServerConfig, identity: Identity) -> None:

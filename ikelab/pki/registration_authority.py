@@ -28,7 +28,7 @@ from ikelab.pki.config import CertServerConfig
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
 from ikelab.pki.pkcs12 import Identity
-from ikelab.pki.recovery import StorageContents
+from ikelab.pki.recovery import StorageContents, check_mode
 from ikelab.pki.scep import FailInfo
 from ikelab.pki.scep_client import CaBundle, ScepClient, SentMessage, Signer
 from ikelab.pki.store import (
@@ -132,7 +132,10 @@ class RegistrationAuthority(CertificateServer):
 
     def resume(self, contents: StorageContents, identity: Identity | None = None) -> None:
         """An RA has no database to restore; its certificate may be in the trustpoint already."""
-        if identity is not None and self.store.load_authority() is None:
+        present = self.store.load_authority()
+        if present is not None:
+            check_mode(self.config, present)
+        elif identity is not None:
             self._adopt(identity.certificate, identity.chain, identity.key)
 
     def install_certificate(
