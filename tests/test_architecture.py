@@ -23,15 +23,23 @@ MAY_IMPORT = {
     "ios": {"wire", "crypto", "isakmp", "ipsec", "pki"},
     "capture": {"wire", "crypto", "isakmp", "ipsec", "pki"},
     "node": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture"},
-    "runtime": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node"},
-    "lab": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "runtime"},
+    "script": {"wire", "crypto", "isakmp", "pki"},
+    "hostile": {"wire", "crypto", "isakmp", "ipsec", "pki", "script"},
+    "runtime": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "script"},
+    "lab": {
+        *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "runtime"),
+        *("script", "hostile"),
+    },
 }
 # `ipsec` reads the engine's events and policy, never its machinery; `ios` and `capture` likewise.
 DATA_ONLY = {
     ("ipsec", "isakmp"): {"ikelab.isakmp.events", "ikelab.isakmp.policy"},
     ("capture", "isakmp"): {"ikelab.isakmp.events", "ikelab.isakmp.policy"},
 }
-SANS_IO = {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node"}
+SANS_IO = {
+    *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node"),
+    *("script", "hostile"),
+}
 FORBIDDEN = {
     "time",
     "socket",

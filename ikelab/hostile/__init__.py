@@ -1,0 +1,1 @@
+"""Attacks on our own hub, CA and lab: scripted senders and what must come of them. Sans-IO."""
