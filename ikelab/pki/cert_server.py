@@ -32,10 +32,12 @@ from ikelab.pki.ca_events import (
     ServerKeyGenerated,
 )
 from ikelab.pki.config import CertServerConfig
+from ikelab.pki.crl import RevokedEntries
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.issuer import (
     Issuer,
     archive_file,
+    crl_version,
     issued_files,
     issuer_name,
     serial_file,
@@ -160,6 +162,7 @@ class CertificateServer:
         self._ca: Certificate | None = None
         self._retry_at: float | None = None
         self._crl_due: datetime | None = None
+        self._revoked = RevokedEntries(crl_version(legacy))
         stored = store.load_authority()
         if stored is not None:
             self._take(stored)
@@ -417,8 +420,8 @@ class CertificateServer:
         if self._authority is None:
             raise PkiError("server-state", f"{self.config.name} has no CA certificate yet")
         last = self.store.load_crl()
-        revoked = self.store.revocations()
-        crl = sign_crl(self.config, self._authority, revoked, last, now.wall, self.legacy)
+        self._revoked.add(self.store.revocations(after=len(self._revoked)))
+        crl = sign_crl(self.config, self._authority, self._revoked, last, now.wall, self.legacy)
         self.store.save_crl(crl, [(f"{self.config.name}.crl", crl.crl)])
         # Some time before nextUpdate: at that moment itself the first router to look would still
         # find the old CRL, outdated.

@@ -8,7 +8,7 @@ are told apart here and put together in `crl_status.py`. Indirect CRLs are refus
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -245,13 +245,13 @@ def build_crl(
     this_update: datetime,
     next_update: datetime,
     number: int | None,
-    revoked: Sequence[tuple[int, datetime, int | None]],
+    revoked: Iterable[Revocation] | RevokedEntries,
     key: RSAPrivateKey,
     digest: str,
     authority_key_id: bytes | None,
     version: int = 2,
 ) -> bytes:
-    """A complete CRL, DER. revoked: serial number, date and reason code of each, written in order.
+    """A complete CRL, DER. revoked: in the order in which they are written.
 
     version 2 has CRLNumber and authorityKeyIdentifier (either may be None); version 1 has no
     extensions and no reasons, so both must be None there. Raises PkiError("bad-crl").
@@ -263,29 +263,65 @@ def build_crl(
     extensions = [] if number is None else [build_extension(CRL_NUMBER, der.integer(number))]
     if authority_key_id is not None:
         extensions.insert(0, build_authority_key_identifier(authority_key_id))
-    entries = [_entry(serial, date, reason, version) for serial, date, reason in revoked]
+    if not isinstance(revoked, RevokedEntries):
+        revoked = RevokedEntries(version, revoked)
+    elif revoked.version != version:
+        raise PkiError("bad-crl", f"entries of version {revoked.version} in version {version}")
     tbs = der.sequence(
         der.integer(1) if version == 2 else b"",
         signature_algorithm(digest),
         issuer,
         der.time(this_update),
         der.time(next_update),
-        der.sequence(*entries) if entries else b"",
+        der.sequence(revoked.octets) if len(revoked) else b"",
         der.explicit(0, der.sequence(*extensions)) if extensions else b"",
     )
     signature = sign(key, tbs, digest)
     return der.sequence(tbs, signature_algorithm(digest), der.bit_string(signature))
 
 
-def _entry(serial: int, date: datetime, reason: int | None, version: int) -> bytes:
-    extensions = b""
-    # RFC 5280 section 5.3.1: "unspecified" is said by leaving the reason out.
-    if reason and version == 2:
+Revocation = tuple[int, datetime, int | None]
+"""Serial number, date, reason code."""
+
+
+class RevokedEntries:
+    """revokedCertificates of one CA, each entry encoded once: a CRL of 100,000 is then joined.
+
+    len() is how many there are. version: of the CRL; version 1 has no reasons.
+    """
+
+    def __init__(self, version: int, revoked: Iterable[Revocation] = ()) -> None:
+        self.version = version
+        self._octets = bytearray()
+        self._count = 0
+        self._tails: dict[tuple[datetime, int | None], bytes] = {}  # mostly the same few
+        self.add(revoked)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def octets(self) -> bytes:
+        """All of them, one after the other, in the order they were added."""
+        return bytes(self._octets)
+
+    def add(self, revoked: Iterable[Revocation]) -> None:
+        """Append entries. Raises PkiError("bad-crl") for a reason code that is none."""
+        for serial, date, reason in revoked:
+            if (date, reason) not in self._tails:
+                self._tails[date, reason] = self._tail(date, reason)
+            self._octets += der.sequence(der.integer(serial), self._tails[date, reason])
+            self._count += 1
+
+    def _tail(self, date: datetime, reason: int | None) -> bytes:
+        """Date and extensions of an entry."""
+        # RFC 5280 section 5.3.1: "unspecified" is said by leaving the reason out.
+        if not reason or self.version == 1:
+            return der.time(date)
         if reason not in REASONS:
             raise PkiError("bad-crl", f"reason code {reason}")
         code = build_extension(_REASON_CODE, der.integer(reason, der.ENUMERATED))
-        extensions = der.sequence(code)
-    return der.sequence(der.integer(serial), der.time(date), extensions)
+        return der.time(date) + der.sequence(code)
 
 
 # --- verifying ------------------------------------------------------------------------------------

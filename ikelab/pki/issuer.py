@@ -18,7 +18,7 @@ from ikelab.errors import PkiError
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import RequestAuthorized, RequestGranted
 from ikelab.pki.config import CertServerConfig
-from ikelab.pki.crl import build_crl
+from ikelab.pki.crl import RevokedEntries, build_crl
 from ikelab.pki.name import read_name
 from ikelab.pki.pkcs12 import Identity, dump_pkcs12
 from ikelab.pki.scep import FailInfo
@@ -195,18 +195,24 @@ def _alternative_names(
     )
 
 
+def crl_version(legacy: bool) -> int:
+    """Of our CRLs: 1 in the guide's time."""
+    return 1 if legacy else 2
+
+
 def sign_crl(
     config: CertServerConfig,
     authority: Authority,
-    revoked: Iterable[tuple[int, datetime, int | None]],
+    revoked: RevokedEntries,
     last: IssuedCrl | None,
     now: datetime,
     legacy: bool,
 ) -> IssuedCrl:
     """The CRL that follows `last`: a greater number, and never an earlier thisUpdate.
 
-    legacy: version 1 without extensions, as the guide's 218 octets show; the number is then only
-    in our own records. A clock that was set back keeps the last date until it has caught up.
+    revoked: of `crl_version`. legacy: version 1 without extensions, as the guide's 218 octets
+    show; the number is then only in our own records. A clock that was set back keeps the last date
+    until it has caught up.
     """
     ca = load_certificate(authority.certificate)
     start = now.replace(microsecond=0)
@@ -219,11 +225,11 @@ def sign_crl(
         this_update=start,
         next_update=end,
         number=None if legacy else number,
-        revoked=tuple(revoked),
+        revoked=revoked,
         key=authority.key,
         digest=config.hash,
         authority_key_id=None if legacy else ca.subject_key_id,
-        version=1 if legacy else 2,
+        version=revoked.version,
     )
     return IssuedCrl(number, start, end, crl)
 

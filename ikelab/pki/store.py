@@ -265,8 +265,9 @@ class CaStore(Protocol):
         """Mark as revoked, also a serial nobody recorded; False if it was revoked before."""
         ...
 
-    def revocations(self) -> tuple[tuple[int, datetime, int | None], ...]:
-        """(serial, date, reason code) of everything revoked, by serial."""
+    def revocations(self, after: int = 0) -> tuple[tuple[int, datetime, int | None], ...]:
+        """(serial, date, reason code) of everything revoked, in the order it was, without the
+        first `after` of them."""
         ...
 
     def save_crl(self, crl: IssuedCrl, files: Sequence[NewFile]) -> None:

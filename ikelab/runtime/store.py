@@ -57,7 +57,8 @@ CREATE INDEX IF NOT EXISTS request_listed ON request (number) WHERE id IS NOT NU
 CREATE INDEX IF NOT EXISTS request_finished ON request (number)
     WHERE id IS NOT NULL AND state != 'pending';
 CREATE TABLE IF NOT EXISTS revoked (
-    serial INTEGER PRIMARY KEY, at INTEGER NOT NULL, reason INTEGER) STRICT;
+    position INTEGER PRIMARY KEY, serial INTEGER NOT NULL UNIQUE, at INTEGER NOT NULL,
+    reason INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS crl (
     number INTEGER PRIMARY KEY, this_update INTEGER NOT NULL, next_update INTEGER NOT NULL,
     crl BLOB NOT NULL) STRICT;
@@ -367,13 +368,16 @@ class SqliteCaStore(Database):
         """The first revocation stands."""
         with self.transaction() as connection:
             added = connection.execute(
-                "INSERT OR IGNORE INTO revoked VALUES (?, ?, ?)", (serial, _seconds(at), reason)
+                "INSERT OR IGNORE INTO revoked (serial, at, reason) VALUES (?, ?, ?)",
+                (serial, _seconds(at), reason),
             )
             return added.rowcount == 1
 
-    def revocations(self) -> tuple[tuple[int, datetime, int | None], ...]:
-        """By serial."""
-        rows = self.connection.execute("SELECT serial, at, reason FROM revoked ORDER BY serial")
+    def revocations(self, after: int = 0) -> tuple[tuple[int, datetime, int | None], ...]:
+        """In the order of `revoke`."""
+        rows = self.connection.execute(
+            "SELECT serial, at, reason FROM revoked ORDER BY position LIMIT -1 OFFSET ?", (after,)
+        )
         return tuple((serial, _moment(at), reason) for serial, at, reason in rows)
 
     def save_crl(self, crl: IssuedCrl, files: Sequence[NewFile]) -> None:

@@ -113,7 +113,7 @@ def start_our_router(
     spec.data_dir.mkdir(mode=0o700)
     if pki is not None and leaf is not None:
         _fill_nvram(spec.data_dir / "nvram.db", pki, leaf)
-    return OurRouter(spec, _start(spec))
+    return OurRouter(spec, start_process(spec))
 
 
 def _fill_nvram(path: Path, pki: PkiFiles, leaf: IssuedCertificate) -> None:
@@ -133,7 +133,10 @@ def _fill_nvram(path: Path, pki: PkiFiles, leaf: IssuedCertificate) -> None:
     nvram.close()
 
 
-def _start(spec: NodeSpec) -> subprocess.Popen[bytes]:
+def start_process(
+    spec: NodeSpec, module: str = "tests.interop.run_router"
+) -> subprocess.Popen[bytes]:
+    """Run the module with the spec's file; returns when the daemon answers. RuntimeError."""
     file = spec.run_dir / f"{spec.name}.json"
     fields = {"lab": spec.lab, "name": spec.name, "mode": spec.mode, "config": spec.config}
     fields |= {"config_file": spec.config_file, "run_root": str(spec.run_root)}
@@ -144,7 +147,7 @@ def _start(spec: NodeSpec) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "TERM"),
-                    *(sys.executable, "-m", "tests.interop.run_router", str(file), str(writing)),
+                    *(sys.executable, "-m", module, str(file), str(writing)),
                 ],
                 cwd=ROOT,
                 pass_fds=(writing,),

@@ -713,6 +713,21 @@ def test_a_revoked_certificate_is_in_the_next_crl_at_once() -> None:
     )
 
 
+def test_revocations_of_before_and_after_a_restart_are_all_in_the_crl(tmp_path: Path) -> None:
+    path = str(tmp_path / "ca.db")
+    asker = enabled(store=SqliteCaStore(path), grant="auto")
+    asker.server.store.raise_last_serial(20)
+    for serial in (9, 4, 12):
+        asker.server.revoke(serial, asker.scene.now(), reason=1)
+    before = present_crl(asker)
+    asker.server.store.close()  # type: ignore[attr-defined]
+    asker.scene.server("root-ca", SqliteCaStore(path))
+    asker.server = asker.scene.start("root-ca")
+    asker.server.revoke(7, asker.scene.now())
+    assert [entry.serial_number for entry in before] == [9, 4, 12]
+    assert [entry.serial_number for entry in present_crl(asker)] == [9, 4, 12, 7]
+
+
 def test_revoking_twice_changes_nothing() -> None:
     asker = enabled(grant="auto")
     serial = issued(asker.enroll()).serial

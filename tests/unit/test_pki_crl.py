@@ -13,7 +13,7 @@ from cryptography import x509 as library
 from ikelab.errors import PkiError
 from ikelab.pki import der
 from ikelab.pki.algorithms import sign, signature_algorithm
-from ikelab.pki.crl import CRL_NUMBER, build_crl, load_crl, verify_crl
+from ikelab.pki.crl import CRL_NUMBER, RevokedEntries, build_crl, load_crl, verify_crl
 from ikelab.pki.extensions import build_extension
 from tests.pki_samples import (
     CA_USAGE,
@@ -50,6 +50,30 @@ def test_version_1_has_the_sizes_ios_shows(revoked: tuple[int, ...], size: int) 
     assert len(octets) == size
     crl = load_crl(octets)
     assert (crl.version, crl.number, set(crl.revoked)) == (1, None, set(revoked))
+
+
+def test_entries_encoded_before_give_the_same_crl() -> None:
+    revoked = [(serial, NOW - DAY, serial % 3 or None) for serial in (300, 4, 2**80)]
+
+    def built(entries: object, version: int = 2) -> bytes:
+        return build_crl(
+            issuer=name_of("root-ca"),
+            this_update=NOW,
+            next_update=NOW + 6 * HOURS,
+            number=None,
+            revoked=entries,  # type: ignore[arg-type]
+            key=rsa_key("root-ca"),
+            digest="sha256",
+            authority_key_id=None,
+            version=version,
+        )
+
+    entries = RevokedEntries(2, revoked[:1])
+    entries.add(revoked[1:])
+    assert len(entries) == 3 and built(entries) == built(revoked)
+    assert refused(lambda: built(entries, version=1)) == "bad-crl"
+    assert refused(lambda: entries.add([(1, NOW, 7)])) == "bad-crl"  # RFC 5280 leaves 7 out
+    assert len(entries) == 3
 
 
 def test_version_2_reads_back_with_number_dates_and_reasons() -> None:

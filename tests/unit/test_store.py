@@ -311,6 +311,16 @@ def test_the_first_revocation_of_a_serial_stands(store: SqliteCaStore) -> None:
     assert store.issued(4) == IssuedCertificate(4, b"four", NOON, None)
 
 
+def test_revocations_are_told_in_the_order_they_came_also_from_some_point_on(
+    store: SqliteCaStore,
+) -> None:
+    for serial in (9, 4, 7):
+        store.revoke(serial, NOON, None)
+    assert [serial for serial, _, _ in store.revocations()] == [9, 4, 7]
+    assert store.revocations(after=2) == ((7, NOON, None),)
+    assert store.revocations(after=3) == ()
+
+
 def test_crl_numbers_rise_and_dates_do_not_fall(store: SqliteCaStore) -> None:
     later = NOON + timedelta(hours=6)
     store.save_crl(IssuedCrl(2, NOON, later, b"two"), [("ca.crl", b"two")])
