@@ -76,8 +76,13 @@ _TRACES: Mapping[str, tuple[str, ...]] = {
     "using-trustpoint": ("ISAKMP:({c}): using the {trustpoint} trustpoint's keypair to sign",),
     "address-not-in-cert": (
         "ISAKMP:({c}):My ID configured as IPv4 Addr, but Addr not in Cert!",
-        "ISAKMP:({c}):Using FQDN as My ID",
+        "ISAKMP:({c}):Using {using} as My ID",
     ),
+    "fqdn-not-in-cert": (
+        "ISAKMP:({c}):My ID configured as FQDN, but FQDN not in Cert!",
+        "ISAKMP:({c}):Using {using} as My ID",
+    ),
+    "sa-request-profile": ("ISAKMP:({c}): SA request profile is {profile}",),
     "send-initial-contact": ("ISAKMP:({c}):Send initial contact",),
     "ipsec-atts-acceptable": ("ISAKMP:({c}):atts are acceptable.",),
     "creating-ipsec-sas": ("ISAKMP:({c}): Creating IPSec SAs",),

@@ -270,8 +270,12 @@ class IsakmpEngine:
         actions: list[Action] = []
         if sa.peer_initial_contact:
             actions += self._forget_older(sa)
-        for flow in self._pending.pop(sa.remote, {}).values():
-            actions += self._start_quick_mode(sa, flow)
+        waiting = self._pending.pop(sa.remote, {})
+        for name, flow in waiting.items():
+            if flow.isakmp_profile in (None, sa.profile):
+                actions += self._start_quick_mode(sa, flow)
+            else:  # its own main mode is under way, for another profile
+                self._pending.setdefault(sa.remote, {})[name] = flow
         return actions
 
     def _forget_older(self, sa: IsakmpSa) -> list[Action]:
@@ -295,16 +299,19 @@ class IsakmpEngine:
         )
         if running:
             return []
-        sa = self.table.established_with(flow.remote)
+        sa = self.table.established_with(flow.remote, flow.isakmp_profile)
         if sa is not None:
             return self._start_quick_mode(sa, flow)
         self._pending.setdefault(flow.remote, {})[flow.name] = flow
-        if self.table.negotiating_with(flow.remote) is not None:
+        if self.table.negotiating_with(flow.remote, flow.isakmp_profile) is not None:
             return []
-        return self._start_main_mode(flow.local, flow.remote, now)
+        return self._start_main_mode(flow.local, flow.remote, flow.isakmp_profile, now)
 
-    def _start_main_mode(self, local: Endpoint, remote: Endpoint, now: Now) -> list[Action]:
+    def _start_main_mode(
+        self, local: Endpoint, remote: Endpoint, profile: str | None, now: Now
+    ) -> list[Action]:
         sa = self._new_sa(local, remote, now, initiator=True)
+        sa.requested_profile = profile
         actions = self._main_mode(sa, (Major.FROM_IPSEC, Minor.SA_REQ_MM), now)
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]

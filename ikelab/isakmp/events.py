@@ -62,7 +62,8 @@ class IpsecInstallFailed:
 class PeerCertAccepted:
     """The chain of `CheckPeerCert` holds now. public_key: SubjectPublicKeyInfo, DER.
 
-    subject: DER name; fqdns, addresses: what the certificate vouches for (RFC 4945).
+    subject: DER name; fqdns, addresses, mailboxes: what the certificate vouches for (RFC 4945).
+    is_subject: whether the peer's ID is a DN and names the subject (RFC 5280 section 7.1).
     """
 
     handle: int
@@ -72,6 +73,8 @@ class PeerCertAccepted:
     fqdns: tuple[str, ...]
     addresses: tuple[str, ...]
     serial: int
+    mailboxes: tuple[str, ...] = ()
+    is_subject: bool = False
 
 
 @dataclass(frozen=True, slots=True)

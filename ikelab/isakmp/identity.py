@@ -50,18 +50,26 @@ def choose_identity(
 ) -> tuple[IdType, bytes]:
     """Our ID payload's type and data.
 
-    With a certificate the ID must be in it: an address that is not gives way to the FQDN, and that
-    to the subject ("My ID configured as IPv4 Addr, but Addr not in Cert!", guide D1).
+    With a certificate the ID must be in it: an address that is not gives way to the FQDN ("My ID
+    configured as IPv4 Addr, but Addr not in Cert!", guide D1), a host name that is not to another
+    FQDN of the certificate or to our address, and both at last to the subject.
     """
     packed = IPv4Address(address).packed
     if credential is None:
         if config.identity is IdType.ID_FQDN:
             return IdType.ID_FQDN, config.hostname.encode()
         return IdType.ID_IPV4_ADDR, packed
-    if config.identity is IdType.ID_IPV4_ADDR and address in credential.addresses:
+    if config.identity is IdType.ID_DER_ASN1_DN:
+        return IdType.ID_DER_ASN1_DN, credential.subject
+    own_address = address in credential.addresses
+    if config.identity is IdType.ID_IPV4_ADDR and own_address:
         return IdType.ID_IPV4_ADDR, packed
-    if config.identity is not IdType.ID_DER_ASN1_DN and credential.fqdns:
-        return IdType.ID_FQDN, credential.fqdns[0].encode()
+    if credential.fqdns:
+        own_name = config.hostname.lower() in (name.lower() for name in credential.fqdns)
+        name = config.hostname if own_name else credential.fqdns[0]
+        return IdType.ID_FQDN, name.encode()
+    if own_address:
+        return IdType.ID_IPV4_ADDR, packed
     return IdType.ID_DER_ASN1_DN, credential.subject
 
 
@@ -99,19 +107,25 @@ def describe_id(id_type: int, data: bytes) -> str:
 
 
 def check_id_in_certificate(peer_id: tuple[int, bytes], cert: PeerCertAccepted) -> None:
-    """RFC 4945 section 3.1: what the ID claims must stand in the certificate."""
+    """RFC 4945 section 3.1: what the ID claims must stand in the certificate.
+
+    Host names are compared without case, and so is the host of a mailbox; a DN as RFC 5280 section
+    7.1 compares names, which the checker of the certificate has done (`is_subject`).
+    """
     id_type, data = peer_id
     match id_type:
         case IdType.ID_FQDN:
             known = data.decode("ascii", "replace").lower() in (n.lower() for n in cert.fqdns)
+        case IdType.ID_USER_FQDN:
+            known = _mailbox(data.decode("ascii", "replace")) in map(_mailbox, cert.mailboxes)
         case IdType.ID_IPV4_ADDR:
             known = str(IPv4Address(data)) in cert.addresses
         case IdType.ID_DER_ASN1_DN:
-            known = data == cert.subject
+            known = cert.is_subject
         case _:
             known = False
     if not known:
-        vouched = (*cert.fqdns, *cert.addresses)
+        vouched = (*cert.fqdns, *cert.addresses, *cert.mailboxes)
         raise ProtocolError(
             "id-not-in-certificate",
             f"the peer calls itself {describe_id(id_type, data)} (ID type {id_type}), its"
@@ -120,12 +134,73 @@ def check_id_in_certificate(peer_id: tuple[int, bytes], cert: PeerCertAccepted) 
         )
 
 
-def match_profile(profiles: Sequence[IsakmpProfile], peer_id: tuple[int, bytes]) -> str | None:
-    """The first profile with a `match identity` that fits."""
-    for profile in profiles:
-        if any(_matches(match, peer_id) for match in profile.match_identity):
-            return profile.name
-    return None
+def _mailbox(text: str) -> tuple[str, str]:
+    local, _, host = text.rpartition("@")
+    return local, host.lower()
+
+
+def check_id_is_source(peer_id: tuple[int, bytes], address: str) -> None:
+    """RFC 4945 section 3.1.1: an address as identity is the one that the packets come from."""
+    id_type, data = peer_id
+    if id_type == IdType.ID_IPV4_ADDR and str(IPv4Address(data)) != address:
+        raise ProtocolError(
+            "id-not-source-address",
+            f"the peer calls itself {describe_id(id_type, data)}, its packets come from {address}"
+            " and no NAT is on the way",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+
+
+# --- profiles and keyrings ------------------------------------------------------------------------
+
+
+def choose_profile(
+    profiles: Sequence[IsakmpProfile],
+    peer_id: tuple[int, bytes],
+    *,
+    requested: str | None,
+    keyring: str | None,
+) -> str | None:
+    """The profile of an authenticated peer: the first with a `match identity` that fits, or None.
+
+    requested: the one that the initiator's flow wants; the peer must match it. keyring: where the
+    pre-shared key came from; a profile that names another one is not for this peer.
+    """
+    matching = [
+        profile
+        for profile in profiles
+        if requested in (None, profile.name)
+        and any(_matches(match, peer_id) for match in profile.match_identity)
+    ]
+    if requested is not None and not matching:
+        raise ProtocolError(
+            "profile-mismatch",
+            f"the peer calls itself {describe_id(*peer_id)} (ID type {peer_id[0]}), which no"
+            f" `match identity` of crypto isakmp profile {requested} fits",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    if not matching:
+        return None
+    profile = matching[0]
+    if keyring is not None and profile.keyring not in (None, keyring):
+        raise ProtocolError(
+            "keyring-mismatch",
+            f"the peer's key is in keyring {keyring}, but crypto isakmp profile {profile.name},"
+            f" which it matches, has keyring {profile.keyring}",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    return profile.name
+
+
+def keyrings_of(config: IsakmpConfig, profile: str | None) -> Sequence[Keyring]:
+    """Where pre-shared keys are looked for: the profile's keyring, or all where it names none.
+
+    A responder does not know the peer's identity, so not the profile, before it needs the key.
+    """
+    for one in config.profiles:
+        if one.name == profile and one.keyring is not None:
+            return [keyring for keyring in config.keyrings if keyring.name == one.keyring]
+    return config.keyrings
 
 
 def _matches(match: IdentityMatch, peer_id: tuple[int, bytes]) -> bool:

@@ -83,14 +83,21 @@ def unusable(work: Work, policy: IsakmpPolicy) -> str:
         case AuthMethod.RSA_SIG:
             return "" if work.config.credentials else "no trustpoint is enrolled"
         case AuthMethod.PRE_SHARED_KEY:
-            known = identity.find_pre_shared_key(work.config.keyrings, work.sa.remote.address)
-            return "" if known else f"no pre-shared key for {work.sa.remote.address}"
+            return "" if _find_key(work) else f"no pre-shared key for {work.sa.remote.address}"
         case _:
             return "authentication method is not supported"
 
 
+def _find_key(work: Work) -> tuple[str, bytes] | None:
+    """The pre-shared key for the peer: its keyring's name and its octets."""
+    keyrings = identity.keyrings_of(work.config, work.sa.requested_profile)
+    return identity.find_pre_shared_key(keyrings, work.sa.remote.address)
+
+
 def begin(work: Work, policies: Sequence[IsakmpPolicy]) -> SA:
     """Initiator: our cookie and the SA payload of message 1."""
+    if work.sa.requested_profile is not None:
+        work.trace("sa-request-profile", profile=work.sa.requested_profile)
     offer = proposal.offer_policies(policies)
     work.sa.cky_i = work.rng.draw("cky_i", COOKIE_LENGTH)
     work.sa.sai_b = body_of(offer)
@@ -228,9 +235,10 @@ def derive_keys(work: Work) -> None:
     assert sa.dh is not None and sa.cipher is not None
     g_xy = sa.dh.exchange(sa.g_xr if sa.initiator else sa.g_xi)
     if policy.authentication is AuthMethod.PRE_SHARED_KEY:
-        found = identity.find_pre_shared_key(work.config.keyrings, sa.remote.address)
+        found = _find_key(work)
         if found is None:
             raise ProtocolError("no-pre-shared-key", f"the key for {sa.remote.address} is gone")
+        sa.keyring = found[0]
         skeyid = oakley.skeyid_for_pre_shared_key(policy.hash, found[1], sa.nonce_i, sa.nonce_r)
     else:
         skeyid = oakley.skeyid_for_signatures(policy.hash, sa.nonce_i, sa.nonce_r, g_xy)
@@ -255,6 +263,14 @@ def derive_keys(work: Work) -> None:
 # --- who we are -----------------------------------------------------------------------------------
 
 
+_NOT_IN_CERT = {IdType.ID_IPV4_ADDR: "address-not-in-cert", IdType.ID_FQDN: "fqdn-not-in-cert"}
+_ID_WORDS = {
+    IdType.ID_IPV4_ADDR: "IPv4 Addr",
+    IdType.ID_FQDN: "FQDN",
+    IdType.ID_DER_ASN1_DN: "DN",
+}
+
+
 def identify(work: Work) -> list[Layer]:
     """ID, certificates and proof; the initiator adds INITIAL-CONTACT."""
     sa, policy = work.sa, chosen_policy(work)
@@ -265,8 +281,8 @@ def identify(work: Work) -> list[Layer]:
         )
         work.trace("using-trustpoint", trustpoint=sa.credential.trustpoint)
     id_type, data = identity.choose_identity(work.config, sa.credential, sa.local.address)
-    if work.config.identity is IdType.ID_IPV4_ADDR and id_type is not IdType.ID_IPV4_ADDR:
-        work.trace("address-not-in-cert")
+    if sa.credential is not None and id_type is not work.config.identity:
+        work.trace(_NOT_IN_CERT[work.config.identity], using=_ID_WORDS[id_type])
     work.trace("my-id", type=id_type.name, id=identity.describe_id(id_type, data))
     own_id = ID(id_type=id_type, protocol=IpProtocol.UDP, port=identity.ISAKMP_PORT, data=data)
     packets: list[Layer] = [own_id]
@@ -365,7 +381,11 @@ def authenticate(work: Work) -> bool:
                 notify=NotifyType.INVALID_SIGNATURE,
             )
         identity.check_id_in_certificate(sa.peer_id, sa.peer_cert)
-    sa.profile = identity.match_profile(work.config.profiles, sa.peer_id)
+        if not sa.nat_seen:
+            identity.check_id_is_source(sa.peer_id, sa.remote.address)
+    sa.profile = identity.choose_profile(
+        work.config.profiles, sa.peer_id, requested=sa.requested_profile, keyring=sa.keyring
+    )
     work.trace("authenticated", profile=sa.profile or "*none*")
     return True
 

@@ -151,12 +151,25 @@ def _find_flow(work: Work) -> IpsecFlow:
     for flow in work.config.flows:
         same_ends = flow.remote.address == work.sa.remote.address
         if same_ends and (flow.local_proxy, flow.remote_proxy) == (ours, theirs):
+            _check_profile(work, flow)
             return flow
     raise ProtocolError(
         "proxy-identity",
         f"no tunnel protects {_told(ours)} to {_told(theirs)} with {work.sa.remote.address}",
         notify=NotifyType.INVALID_ID_INFORMATION,
     )
+
+
+def _check_profile(work: Work, flow: IpsecFlow) -> None:
+    """`set isakmp-profile` of the flow is for peers that match this profile, and no others."""
+    if flow.isakmp_profile not in (None, work.sa.profile):
+        matched = f"crypto isakmp profile {work.sa.profile}" if work.sa.profile else "no profile"
+        raise ProtocolError(
+            "profile-mismatch",
+            f"{flow.name} is for peers of crypto isakmp profile {flow.isakmp_profile}, this one"
+            f" matches {matched}",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
 
 
 def _told(proxy: ProxyIdentity) -> str:

@@ -33,7 +33,8 @@ class IsakmpSa:
     its last cipher block, from which every other exchange derives its own. established, expires:
     seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode,
     when an R-U-THERE is due. answered: digest of a datagram that was taken -> the stored reply to
-    it, newest last.
+    it, newest last. requested_profile: of the flow that we initiate for ("SA request profile is");
+    profile: the one that the peer's identity matched. keyring: where the pre-shared key was found.
     """
 
     handle: int
@@ -66,7 +67,9 @@ class IsakmpSa:
     awaiting_cert: bool = False
     initial_contact: bool = False
     peer_initial_contact: bool = False
+    requested_profile: str | None = None
     profile: str | None = None
+    keyring: str | None = None
     peer_vendor_ids: tuple[bytes, ...] = ()
     answer_vendor_id: bool = False
     nat_seen: bool = False
@@ -194,15 +197,20 @@ class SaTable:
                 return node
         return None
 
-    def established_with(self, remote: Endpoint) -> IsakmpSa | None:
-        """The newest complete SA with a peer."""
-        complete = [sa for sa in self.sas.values() if sa.is_complete and sa.remote == remote]
+    def established_with(self, remote: Endpoint, profile: str | None = None) -> IsakmpSa | None:
+        """The newest complete SA with a peer, of that ISAKMP profile if one is wanted."""
+        complete = [
+            sa
+            for sa in self.sas.values()
+            if sa.is_complete and sa.remote == remote and profile in (None, sa.profile)
+        ]
         return max(complete, key=lambda sa: sa.established or 0.0, default=None)
 
-    def negotiating_with(self, remote: Endpoint) -> IsakmpSa | None:
-        """An SA that we are initiating with a peer right now."""
+    def negotiating_with(self, remote: Endpoint, profile: str | None = None) -> IsakmpSa | None:
+        """An SA that we are initiating with a peer right now, for that profile if one is wanted."""
         for sa in self.sas.values():
-            if sa.initiator and sa.remote == remote and not sa.is_complete:
+            fits = profile in (None, sa.requested_profile)
+            if sa.initiator and sa.remote == remote and not sa.is_complete and fits:
                 return sa
         return None
 

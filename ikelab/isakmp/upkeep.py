@@ -23,7 +23,7 @@ from ikelab.wire.numbers import NotifyType, ProtocolId
 DPD_TRIES = 5  # R-U-THERE without an answer, then the peer is dead (IOS)
 
 RequestSa = Callable[[IpsecFlow, Now], list[Action]]
-StartMainMode = Callable[[Endpoint, Endpoint, Now], list[Action]]
+StartMainMode = Callable[[Endpoint, Endpoint, str | None, Now], list[Action]]
 
 
 class Upkeep:
@@ -130,7 +130,7 @@ class Upkeep:
         actions = self._no_answer(sa, waiting)
         actions += self._context.drop_sa(sa, "Death by retransmission P1")
         if sa.initiator and self._is_wanted(sa.remote):
-            actions += self._start(sa.local, sa.remote, now)
+            actions += self._start(sa.local, sa.remote, sa.requested_profile, now)
         return actions
 
     def _rekey(self, sa: IsakmpSa, now: Now) -> list[Action]:
@@ -142,7 +142,8 @@ class Upkeep:
         if not is_newest or not any(self._table.pairs_with(sa.remote)):
             return []
         told = Trace(sa.remote, sa.conn_id, "rekeying-isakmp", ())
-        return [told, *self._start(sa.local, sa.remote, now)]
+        profile = sa.requested_profile or sa.profile
+        return [told, *self._start(sa.local, sa.remote, profile, now)]
 
     # --- dead peer detection --------------------------------------------------------------------
 

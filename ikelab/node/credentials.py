@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from ikelab.errors import PkiError
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.policy import Credential
+from ikelab.pki.name import names_match
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import load_certificate
+from ikelab.wire.numbers import IdType
 
 
-def accepted(handle: int, trustpoint: str, leaf: bytes) -> isakmp.PeerCertAccepted:
-    """What the IKE engine needs of a peer's certificate that was accepted. leaf: DER."""
+def accepted(
+    handle: int, trustpoint: str, leaf: bytes, peer_id: tuple[int, bytes] | None
+) -> isakmp.PeerCertAccepted:
+    """What the IKE engine needs of a peer's certificate that was accepted. leaf: DER.
+
+    peer_id: type and data of the peer's ID payload: names are compared here.
+    """
     certificate = load_certificate(leaf)
     return isakmp.PeerCertAccepted(
         handle,
@@ -19,7 +27,17 @@ def accepted(handle: int, trustpoint: str, leaf: bytes) -> isakmp.PeerCertAccept
         certificate.fqdns,
         certificate.addresses,
         certificate.serial,
+        certificate.mailboxes,
+        is_subject=peer_id is not None and _names_subject(peer_id, certificate.subject),
     )
+
+
+def _names_subject(peer_id: tuple[int, bytes], subject: bytes) -> bool:
+    id_type, data = peer_id
+    try:
+        return id_type == IdType.ID_DER_ASN1_DN and names_match(data, subject)
+    except PkiError:  # the peer's octets are no Name
+        return False
 
 
 def credential_of(trustpoint: Trustpoint) -> Credential | None:

@@ -399,7 +399,10 @@ class Router:
         for action in given:
             match action:
                 case PathAccepted(handle, trustpoint, path):
-                    actions += self._ike(accepted(handle, trustpoint, path[0]), now)
+                    waiting = self.isakmp.table.sas.get(handle)
+                    peer_id = None if waiting is None else waiting.peer_id
+                    told = accepted(handle, trustpoint, path[0], peer_id)
+                    actions += self._ike(told, now)
                 case PathRefused(handle, reason, detail):
                     actions += self._ike(isakmp.PeerCertRefused(handle, reason, detail), now)
                 case _:

@@ -212,6 +212,11 @@ def addresses(subject: bytes, names: Sequence[GeneralName]) -> tuple[str, ...]:
     return _once(alternative + own)
 
 
+def mailboxes(names: Sequence[GeneralName]) -> tuple[str, ...]:
+    """rfc822Name values."""
+    return tuple(name.text() for name in names if name.tag == RFC822_NAME)
+
+
 def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 

@@ -93,7 +93,8 @@ class Certificate:
 
     issuer, subject: Name, DER. not_before, not_after: aware, UTC, both inclusive. key_usage: None
     where the extension is absent. fqdns, addresses: subjectAltName first, then the subject's
-    unstructuredName and unstructuredAddress. digest: of its signature, such as "sha256".
+    unstructuredName and unstructuredAddress. mailboxes: rfc822Names. digest: of its signature,
+    such as "sha256".
     crl_points, fresh_points: where its CRLs and their deltas are. verified_keys: SPKIs its
     signature was found to be of; neither can change, so nothing is verified twice.
     """
@@ -118,6 +119,7 @@ class Certificate:
     name_constraints: NameConstraints | None = field(compare=False, default=None)
     fqdns: tuple[str, ...] = field(compare=False, default=())
     addresses: tuple[str, ...] = field(compare=False, default=())
+    mailboxes: tuple[str, ...] = field(compare=False, default=())
     crl_points: tuple[DistributionPoint, ...] = field(compare=False, default=())
     fresh_points: tuple[DistributionPoint, ...] = field(compare=False, default=())
     authority_key_id: bytes | None = field(compare=False, default=None)
@@ -224,6 +226,7 @@ def _read_certificate(
         ),
         fqdns=extensions.host_names(subject.raw, names),
         addresses=extensions.addresses(subject.raw, names),
+        mailboxes=extensions.mailboxes(names),
         crl_points=_points(values.get(extensions.CRL_DISTRIBUTION_POINTS), issuer.raw),
         fresh_points=_points(values.get(FRESHEST_CRL), issuer.raw),
         authority_key_id=_optional(

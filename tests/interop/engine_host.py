@@ -47,7 +47,7 @@ from ikelab.isakmp.events import (
 from ikelab.isakmp.policy import Credential, IsakmpConfig
 from ikelab.runtime.namespace import inside
 from ikelab.types import Endpoint, Now
-from ikelab.wire.numbers import Group
+from ikelab.wire.numbers import Group, IdType
 from tests.interop.pki_files import IssuedCertificate, PkiFiles
 
 T = TypeVar("T")
@@ -230,7 +230,9 @@ class EngineHost:
         fqdns, addresses = _names(leaf)
         subject = leaf.subject.public_bytes()
         serial = leaf.serial_number
-        return PeerCertAccepted(handle, TRUSTPOINT, info, subject, fqdns, addresses, serial)
+        is_subject = self.engine.table.sas[handle].peer_id == (IdType.ID_DER_ASN1_DN, subject)
+        names = (subject, fqdns, addresses)
+        return PeerCertAccepted(handle, TRUSTPOINT, info, *names, serial, is_subject=is_subject)
 
     def _now(self) -> Now:
         return Now(time.monotonic() - self._started, datetime.now(UTC))
