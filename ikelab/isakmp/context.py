@@ -59,7 +59,8 @@ class Context:
         """Tell of a message of the peer, decrypted: the comment of its frame."""
         names = opened.names
         comment = f"{self.config.name} ({sa.role}) in {state} takes {message}: {' '.join(names)}"
-        return PlainMessage(False, sa.local, sa.remote, octets, opened.plaintext, comment, names)
+        clear = opened.plaintext
+        return PlainMessage(False, sa.local, sa.remote, octets, clear, comment, names, message)
 
     def refused(self, peer: Endpoint, conn_id: int, message: str, error: ProtocolError) -> Refused:
         """Count a refusal and say it."""

@@ -227,7 +227,8 @@ class PlainMessage:
     """A message we sent or took, decrypted: comments the frame that carried it.
 
     sent: whether we sent it. datagram: the octets of the wire (to find the frame by).
-    plaintext: the same message in clear. payloads: names in order, "ID CERT SIG".
+    plaintext: the same message in clear. payloads: names in order, "ID CERT SIG". message: its
+    name, "MM5".
     """
 
     sent: bool
@@ -237,6 +238,7 @@ class PlainMessage:
     plaintext: bytes
     comment: str
     payloads: tuple[str, ...]
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ class Work:
         comment = f"{self.config.name} ({sa.role}) sends {message}{then}: {' '.join(names)}"
         send = SendDatagram(sa.local, sa.remote, datagram, comment)
         self.actions.append(
-            PlainMessage(True, sa.local, sa.remote, datagram, plaintext, comment, names)
+            PlainMessage(True, sa.local, sa.remote, datagram, plaintext, comment, names, message)
         )
         self.actions.append(send)
         return send

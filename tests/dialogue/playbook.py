@@ -6,9 +6,7 @@ its own public key. Time moves only when the test says so.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import TypeVar
@@ -16,26 +14,18 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ikelab.crypto.dh import ExponentKey
-from ikelab.isakmp.engine import IsakmpEngine
 from ikelab.isakmp.events import (
     Action,
     AllocateSpi,
-    CheckPeerCert,
-    DatagramReceived,
     DeleteIpsecSa,
     Event,
     InstallIpsecSa,
-    IpsecInstallDone,
     KeyMaterial,
     PeerCertAccepted,
     PeerCertRefused,
-    Refused,
     SaRequested,
-    SendDatagram,
     SpiAllocated,
     TimerFired,
-    Transition,
 )
 from ikelab.isakmp.policy import (
     Credential,
@@ -47,6 +37,7 @@ from ikelab.isakmp.policy import (
     ProxyIdentity,
     TransformSet,
 )
+from ikelab.script import Peer, Seeded
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import (
     AuthAlgorithm,
@@ -98,28 +89,8 @@ def public_key_info(name: str) -> bytes:
     return rsa_key(name).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-class SeededRng:
-    """Octets that depend on the seed, the label and how often it was drawn; pins win."""
-
-    def __init__(self, seed: str, pins: dict[str, bytes] | None = None) -> None:
-        self._seed, self._count, self._pins = seed, 0, pins or {}
-
-    def draw(self, label: str, length: int) -> bytes:
-        if label in self._pins:
-            return self._pins[label][:length]
-        self._count += 1
-        told = f"{self._seed}/{label}/{self._count}".encode()
-        return hashlib.shake_256(told).digest(length)
-
-
-class PoolKeys:
+class PoolKeys(Seeded):
     """Diffie-Hellman keys from seeded exponents, RSA keys by label."""
-
-    def __init__(self, seed: str) -> None:
-        self._rng = SeededRng(seed)
-
-    def dh_key(self, group: Group) -> ExponentKey:
-        return ExponentKey(group, int.from_bytes(self._rng.draw("dh", 32), "big"))
 
     def signing_key(self, label: str) -> RSAPrivateKey:
         return rsa_key(label)
@@ -167,38 +138,40 @@ def config(name: str, local: Endpoint, remote: Endpoint, **changes: object) -> I
     return IsakmpConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
-@dataclass
-class Side:
+class Side(Peer):
     """One engine with its surroundings, and everything it ever did."""
 
-    name: str
-    end: Endpoint
-    engine: IsakmpEngine
-    spis: int = 0x1000
-    log: list[Action] = field(default_factory=list)
-    outbox: list[SendDatagram] = field(default_factory=list)
-    refuse_cert: tuple[str, str] | None = None
-    hold: set[type[Action]] = field(default_factory=set)
-    held: list[Action] = field(default_factory=list)
+    def __init__(self, given: IsakmpConfig, end: Endpoint, seed: str) -> None:
+        super().__init__(given, Seeded(seed), PoolKeys(seed), local=end, verdict=self.judge)
+        self.name = given.hostname
+        self.spis = 0x1000 if end == I_END else 0x2000
+        self.refuse_cert: tuple[str, str] | None = None
 
-    def of(self, kind: type[T]) -> list[T]:
-        """All actions of one type so far."""
-        return [action for action in self.log if isinstance(action, kind)]
+    def answer(self, action: Action) -> Iterable[Event]:
+        if isinstance(action, AllocateSpi):
+            self.spis += 1
+            return [SpiAllocated(action.handle, self.spis.to_bytes(4, "big"))]
+        return super().answer(action)
 
-    @property
-    def moves(self) -> list[str]:
-        """`OLD -> NEW` of every transition so far."""
-        return [f"{t.old_state} -> {t.new_state}" for t in self.of(Transition)]
-
-    @property
-    def states(self) -> list[str]:
-        """States of all ISAKMP SAs that exist now."""
-        return [sa.state.value for sa in self.engine.table.sas.values()]
-
-    @property
-    def refusals(self) -> list[str]:
-        """Reasons of everything refused so far."""
-        return [refused.reason for refused in self.of(Refused)]
+    def judge(
+        self, handle: int, certificates: tuple[bytes, ...]
+    ) -> PeerCertAccepted | PeerCertRefused:
+        """What the PKI says of a peer's certificate."""
+        if self.refuse_cert is not None:
+            return PeerCertRefused(handle, *self.refuse_cert)
+        known = {public_key_info(name): name for name in ("spoke1", "hub", "impostor")}
+        if certificates[0] not in known:
+            return PeerCertRefused(handle, "untrusted-issuer", "nobody issued this")
+        name = known[certificates[0]]
+        return PeerCertAccepted(
+            handle,
+            "ra",
+            certificates[0],
+            b"\x30\x00" + name.encode(),
+            (f"{name}.cisco.example",),
+            (),
+            7,
+        )
 
 
 class Pair:
@@ -214,13 +187,8 @@ class Pair:
         self.elapsed = 0.0
         first = initiator or config("spoke1", I_END, R_END)
         second = responder or config("hub", R_END, I_END)
-        self.i = self._side(first, I_END, seed + "/i")
-        self.r = self._side(second, R_END, seed + "/r")
-
-    @staticmethod
-    def _side(given: IsakmpConfig, end: Endpoint, seed: str) -> Side:
-        engine = IsakmpEngine(given, SeededRng(seed), PoolKeys(seed))
-        return Side(given.hostname, end, engine, 0x1000 if end == I_END else 0x2000)
+        self.i = Side(first, I_END, seed + "/i")
+        self.r = Side(second, R_END, seed + "/r")
 
     @property
     def now(self) -> Now:
@@ -233,51 +201,7 @@ class Pair:
 
     def give(self, side: Side, *events: Event) -> list[Action]:
         """Feed events to one side; its surroundings answer what they can."""
-        done: list[Action] = []
-        queue = list(events)
-        while queue:
-            for action in side.engine.handle(queue.pop(0), self.now):
-                side.log.append(action)
-                done.append(action)
-                if type(action) in side.hold:
-                    side.held.append(action)
-                    continue
-                queue += self._surroundings(side, action)
-        return done
-
-    def _surroundings(self, side: Side, action: Action) -> Iterable[Event]:
-        match action:
-            case SendDatagram():
-                side.outbox.append(action)
-            case AllocateSpi(handle):
-                side.spis += 1
-                yield SpiAllocated(handle, side.spis.to_bytes(4, "big"))
-            case InstallIpsecSa():
-                yield IpsecInstallDone(action.handle)
-            case CheckPeerCert(handle, _, certificates):
-                yield self.verdict(side, handle, certificates[0])
-            case _:
-                pass
-
-    def verdict(
-        self, side: Side, handle: int, certificate: bytes
-    ) -> PeerCertAccepted | PeerCertRefused:
-        """What the PKI says of a peer's certificate."""
-        if side.refuse_cert is not None:
-            return PeerCertRefused(handle, *side.refuse_cert)
-        known = {public_key_info(name): name for name in ("spoke1", "hub", "impostor")}
-        if certificate not in known:
-            return PeerCertRefused(handle, "untrusted-issuer", "nobody issued this")
-        name = known[certificate]
-        return PeerCertAccepted(
-            handle,
-            "ra",
-            certificate,
-            b"\x30\x00" + name.encode(),
-            (f"{name}.cisco.example",),
-            (),
-            7,
-        )
+        return side.give(self.now, *events)
 
     def request(self, side: Side | None = None) -> list[Action]:
         """The data plane of one side wants its first flow protected."""
@@ -294,7 +218,7 @@ class Pair:
     def hand_over(self, side: Side, octets: bytes) -> list[Action]:
         """Give octets to the other side as if `side` had sent them."""
         target = self.other(side)
-        return self.give(target, DatagramReceived(target.end, side.end, octets))
+        return target.receive(octets, self.now, side.end)
 
     def run(self, limit: int = 50) -> None:
         """Carry datagrams both ways until nobody has any."""
