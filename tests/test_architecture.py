@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "ios": {"wire", "crypto", "isakmp", "ipsec", "pki"},
     "capture": {"wire", "crypto", "isakmp", "ipsec", "pki"},
     "node": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture"},
-    "script": {"wire", "crypto", "isakmp", "pki"},
-    "hostile": {"wire", "crypto", "isakmp", "ipsec", "pki", "script"},
+    "script": {"wire", "crypto", "isakmp", "pki", "node"},
+    "hostile": {"wire", "crypto", "isakmp", "ipsec", "pki", "node", "script"},
     "runtime": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "script"},
     "lab": {
         *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "runtime"),

@@ -12,11 +12,13 @@ from ikelab.crypto.dh import DhKey
 from ikelab.errors import ConfigError, PkiError
 from ikelab.isakmp.events import PeerCertAccepted, PeerCertRefused
 from ikelab.isakmp.policy import Credential
+from ikelab.node.credentials import accepted
 from ikelab.pki.x509 import load_certificate
 from ikelab.wire.numbers import Group
 
-Verdict = Callable[[int, tuple[bytes, ...]], PeerCertAccepted | PeerCertRefused]
-"""(handle, the peer's certificates, DER, leaf first) -> what to make of them."""
+PeerId = tuple[int, bytes] | None
+Verdict = Callable[[int, tuple[bytes, ...], PeerId], PeerCertAccepted | PeerCertRefused]
+"""(handle, the peer's certificates, its ID payload) -> what to make of them. DER, leaf first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +50,18 @@ class Identity:
         return cls(credential, key, ((name, leaf.issuer),))
 
 
-def believe(handle: int, certificates: tuple[bytes, ...]) -> PeerCertAccepted | PeerCertRefused:
+def believe(
+    handle: int, certificates: tuple[bytes, ...], peer_id: PeerId
+) -> PeerCertAccepted | PeerCertRefused:
     """Take any certificate that can be read: its signature in message 5 or 6 must still fit.
 
     A script asks what the other end does; whom *it* trusts is seldom the question. Where it is,
     give the Peer another verdict.
     """
     try:
-        leaf = load_certificate(certificates[0])
+        return accepted(handle, "script", certificates[0], peer_id)
     except PkiError as error:
         return PeerCertRefused(handle, error.reason, error.detail)
-    return PeerCertAccepted(
-        handle,
-        "script",
-        leaf.public_key_info,
-        leaf.subject,
-        leaf.fqdns,
-        leaf.addresses,
-        leaf.serial,
-    )
 
 
 class DhSource(Protocol):

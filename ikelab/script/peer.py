@@ -204,7 +204,9 @@ class Peer:
             case InstallIpsecSa():
                 yield IpsecInstallDone(action.handle)
             case CheckPeerCert(handle, _, certificates):
-                yield self._verdict(handle, certificates)
+                waiting = self.engine.table.sas.get(handle)
+                peer_id = None if waiting is None else waiting.peer_id
+                yield self._verdict(handle, certificates, peer_id)
             case _:
                 pass
 

@@ -38,6 +38,7 @@ from ikelab.isakmp.policy import (
     TransformSet,
 )
 from ikelab.script import Peer, Seeded
+from ikelab.script.identity import PeerId
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import (
     AuthAlgorithm,
@@ -154,7 +155,7 @@ class Side(Peer):
         return super().answer(action)
 
     def judge(
-        self, handle: int, certificates: tuple[bytes, ...]
+        self, handle: int, certificates: tuple[bytes, ...], peer_id: PeerId = None
     ) -> PeerCertAccepted | PeerCertRefused:
         """What the PKI says of a peer's certificate."""
         if self.refuse_cert is not None:

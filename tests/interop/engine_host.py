@@ -8,12 +8,8 @@ by openssl. What a test wants to compare (keys, states, refusals) is in `log`.
 from __future__ import annotations
 
 import os
-import select
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -27,38 +23,26 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ikelab.crypto.dh import ExponentKey
-from ikelab.isakmp.engine import IsakmpEngine
 from ikelab.isakmp.events import (
     Action,
-    AllocateSpi,
-    CheckPeerCert,
-    DatagramReceived,
     Event,
-    InstallIpsecSa,
-    IpsecInstallDone,
     PeerCertAccepted,
     PeerCertRefused,
     Refused,
     SendDatagram,
-    SpiAllocated,
-    TimerFired,
     Transition,
 )
 from ikelab.isakmp.policy import Credential, IsakmpConfig
-from ikelab.runtime.namespace import inside
+from ikelab.runtime.keys import OsRng
+from ikelab.runtime.station import Station
+from ikelab.script import Peer
+from ikelab.script.identity import PeerId
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import Group, IdType
 from tests.interop.pki_files import IssuedCertificate, PkiFiles
 
 T = TypeVar("T")
 TRUSTPOINT = "ra-subca"
-
-
-class OsRng:
-    """Octets of the operating system, whatever the label."""
-
-    def draw(self, label: str, length: int) -> bytes:
-        return os.urandom(length)
 
 
 class FileKeys:
@@ -111,7 +95,7 @@ def _names(certificate: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, .
     return tuple(names.get_values_for_type(x509.DNSName)), tuple(map(str, addresses))
 
 
-class EngineHost:
+class EngineHost(Peer):
     """One engine with the UDP socket 500 of a namespace; a context manager.
 
     pki: who checks the peer's certificates, None where only pre-shared keys are used.
@@ -126,15 +110,12 @@ class EngineHost:
         keys: FileKeys | None = None,
         pki: PkiFiles | None = None,
     ) -> None:
-        self.engine = IsakmpEngine(config, OsRng(), keys or FileKeys())
-        self.log: list[Action] = []
-        self._local = Endpoint(address, 500)
+        self._station = Station(address, namespace=namespace)
         self._pki = pki
         self._lost = self._unsent = 0
-        self._started = time.monotonic()
-        with inside(namespace):
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 500))
+        super().__init__(
+            config, OsRng(), keys or FileKeys(), local=self._station.end, verdict=self._check
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -145,27 +126,15 @@ class EngineHost:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._socket.close()
+        self._station.close()
         if error is not None:
             told = [str(action) for action in self.log if isinstance(action, Transition | Refused)]
             error.add_note("our engine:\n" + "\n".join(told))
 
-    def of(self, kind: type[T]) -> list[T]:
-        """All actions of one type so far."""
-        return [action for action in self.log if isinstance(action, kind)]
-
-    @property
-    def states(self) -> list[str]:
-        """States of all ISAKMP SAs that exist now."""
-        return [sa.state.value for sa in self.engine.table.sas.values()]
-
-    def give(self, *events: Event) -> None:
-        """Feed events to the engine and carry out what it asks for."""
-        queue = list(events)
-        while queue:
-            for action in self.engine.handle(queue.pop(0), self._now()):
-                self.log.append(action)
-                queue += self._carry_out(action)
+    def tell(self, *events: Event) -> None:
+        """Feed events to the engine and send what it asks for."""
+        self.give(self._station.now(), *events)
+        self._station.flush(self)
 
     def deaf_to(self, datagrams: int) -> None:
         """Lose the next datagrams that come in."""
@@ -177,43 +146,26 @@ class EngineHost:
 
     def run_until(self, condition: Callable[[], bool], what: str, *, seconds: float = 8.0) -> None:
         """Serve the socket and the timers until the condition holds. AssertionError in the end."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no {what} after {seconds} s")
-            self._serve_once()
+        if not self._station.serve(self, until=condition, seconds=seconds):
+            raise AssertionError(f"no {what} after {seconds} s")
 
-    def _serve_once(self) -> None:
-        timer = self.engine.next_timer()
-        # 50 ms at most, because the condition may be the peer's.
-        wait = 0.05 if timer is None else min(0.05, max(0.0, timer.remaining(self._now())))
-        readable, _, _ = select.select([self._socket], [], [], wait)
-        if readable:
-            octets, (address, port) = self._socket.recvfrom(65535)
-            if self._lost:
-                self._lost -= 1
-                return
-            self.give(DatagramReceived(self._local, Endpoint(address, port), octets))
-        if timer is not None and timer.remaining(self._now()) <= 0:
-            self.give(TimerFired())
+    def receive(self, octets: bytes, now: Now, remote: Endpoint | None = None) -> list[Action]:
+        if self._lost:
+            self._lost -= 1
+            return []
+        return super().receive(octets, now, remote)
 
-    def _carry_out(self, action: Action) -> Iterator[Event]:
-        match action:
-            case SendDatagram() if self._unsent:
-                self._unsent -= 1
-            case SendDatagram(_, remote, octets):
-                self._socket.sendto(octets, (remote.address, remote.port))
-            case AllocateSpi(handle):
-                yield SpiAllocated(handle, b"\xc1" + os.urandom(3))
-            case InstallIpsecSa():
-                yield IpsecInstallDone(action.handle)
-            case CheckPeerCert(handle, _, certificates):
-                yield self._check(handle, x509.load_der_x509_certificate(certificates[0]))
-            case _:
-                pass
+    def answer(self, action: Action) -> Iterable[Event]:
+        if isinstance(action, SendDatagram) and self._unsent:
+            self._unsent -= 1
+            return []
+        return super().answer(action)
 
-    def _check(self, handle: int, leaf: x509.Certificate) -> PeerCertAccepted | PeerCertRefused:
+    def _check(
+        self, handle: int, certificates: tuple[bytes, ...], peer_id: PeerId
+    ) -> PeerCertAccepted | PeerCertRefused:
         assert self._pki is not None
+        leaf = x509.load_der_x509_certificate(certificates[0])
         words = ["verify", "-crl_check_all", "-trusted", str(self._pki.root)]
         words += ["-untrusted", str(self._pki.sub_ca)]
         for stem in ("root-ca", "ra-subca"):
@@ -230,9 +182,6 @@ class EngineHost:
         fqdns, addresses = _names(leaf)
         subject = leaf.subject.public_bytes()
         serial = leaf.serial_number
-        is_subject = self.engine.table.sas[handle].peer_id == (IdType.ID_DER_ASN1_DN, subject)
+        is_subject = peer_id == (IdType.ID_DER_ASN1_DN, subject)
         names = (subject, fqdns, addresses)
         return PeerCertAccepted(handle, TRUSTPOINT, info, *names, serial, is_subject=is_subject)
-
-    def _now(self) -> Now:
-        return Now(time.monotonic() - self._started, datetime.now(UTC))

@@ -109,7 +109,7 @@ def rsa_connection(suite, pki, leaf, **changes):
 
 def bring_up(ours, charon, *, we_initiate):
     if we_initiate:
-        ours.give(SaRequested(ours.engine.config.flows[0]))
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
     else:
         charon.start_initiating()
     ours.run_until(charon.is_up, "child on charon's side")

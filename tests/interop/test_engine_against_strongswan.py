@@ -67,7 +67,7 @@ def test_charon_takes_our_deletes(start):
     ours, charon = start(psk_config(suite), psk_connection(suite))
     with charon, ours:
         bring_up(ours, charon, we_initiate=True)
-        ours.give(Clear())
+        ours.tell(Clear())
         ours.run_until(lambda: not charon.list_sas(), "delete on charon's side")
         assert ours.states == []
     log = charon.log_file.read_text()
@@ -100,7 +100,7 @@ def test_charon_refuses_our_revoked_certificate(start, segment, tmp_path):
         pki=pki,
     )
     with charon, ours:
-        ours.give(SaRequested(ours.engine.config.flows[0]))
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
         ours.run_until(
             lambda: "certificate was revoked" in charon.log_file.read_text(), "refusal by charon"
         )
@@ -132,7 +132,7 @@ def test_another_pre_shared_key_leads_nowhere(start):
     suite = "aes256-sha256-modp2048"
     ours, charon = start(psk_config(suite, key="another key"), psk_connection(suite))
     with charon, ours:
-        ours.give(SaRequested(ours.engine.config.flows[0]))
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
         # charon cannot decrypt our message 5 and says so under its own keys.
         ours.run_until(lambda: bool(ours.of(Refused)), "answer to message 5")
         assert ours.of(Refused)[0].reason == "phase1-incomplete"
@@ -144,7 +144,7 @@ def test_charons_refusal_of_our_proposal_is_told(start):
         psk_config("aes256-sha256-modp2048"), psk_connection("aes128-sha1-modp1536")
     )
     with charon, ours:
-        ours.give(SaRequested(ours.engine.config.flows[0]))
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
         ours.run_until(lambda: bool(ours.of(Refused)), "answer to message 1")
         assert "NO_PROPOSAL_CHOSEN" in ours.of(Refused)[0].detail
 

@@ -113,7 +113,7 @@ def test_we_ask_for_a_second_child_under_the_same_isakmp_sa(start):
     ours, charon = start(psk_config(SUITE), psk_connection(SUITE))
     with charon, ours:
         bring_up(ours, charon, we_initiate=True)
-        ours.give(SaRequested(ours.engine.config.flows[0]))
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
         # As responder, charon installs when our message 3 has come.
         ours.run_until(
             lambda: "CHILD_SA gre{2} established" in charon.log_file.read_text(), "second pair"
