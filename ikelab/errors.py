@@ -37,13 +37,30 @@ class ProtocolError(IkelabError):
     detail: one sentence for a person, with the value seen and the value wanted.
     notify: the ISAKMP notify message type (RFC 2408 section 3.14.1) that answers it, or None for
         silence.
+    seen, wanted: the two values that differ, as a person writes them; never a secret.
+    payload: where the value stood, such as "SA"; "" where the reason alone tells it.
+    config: the line of configuration that decided, such as "crypto isakmp policy 10", if one did.
     """
 
-    def __init__(self, reason: str, detail: str = "", *, notify: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        notify: int | None = None,
+        seen: object = "",
+        wanted: object = "",
+        payload: str = "",
+        config: str = "",
+    ) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
         self.notify = notify
+        self.seen = str(seen)
+        self.wanted = str(wanted)
+        self.payload = payload
+        self.config = config
 
 
 class PkiError(IkelabError):

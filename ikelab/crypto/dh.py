@@ -59,6 +59,8 @@ def check_public_value(group: Group, peer_public: bytes) -> int:
         raise ProtocolError(
             "bad-key-exchange",
             f"KE of {len(peer_public)} octets, group {group.value} has {wanted}",
+            seen=f"{len(peer_public)} octets",
+            wanted=f"{wanted} octets",
             notify=NotifyType.INVALID_KEY_INFORMATION,
         )
     value = int.from_bytes(peer_public, "big")
@@ -66,6 +68,8 @@ def check_public_value(group: Group, peer_public: bytes) -> int:
         raise ProtocolError(
             "bad-key-exchange",
             f"KE outside 2..p-2 of group {group.value} (RFC 6989)",
+            seen="a value outside",
+            wanted=f"2 to p-2 of group {group.value}",
             notify=NotifyType.INVALID_KEY_INFORMATION,
         )
     return value

@@ -39,6 +39,8 @@ def key_lengths(
             raise ProtocolError(
                 "esp-key-length",
                 f"ESP_AES with a key length of {key_length} bits; RFC 3602 defines 128, 192, 256",
+                seen=f"{key_length} bits",
+                wanted="128, 192 or 256 bits",
                 notify=NotifyType.NO_PROPOSAL_CHOSEN,
             )
         return key_length // 8, integrity
@@ -46,6 +48,8 @@ def key_lengths(
         raise ProtocolError(
             "esp-transform",
             f"{encryption.name} is not offered: traffic would leave in clear",
+            seen=encryption.name,
+            wanted="a transform that encrypts",
             notify=NotifyType.NO_PROPOSAL_CHOSEN,
         )
     return _CIPHER_OCTETS[encryption], integrity

@@ -92,6 +92,8 @@ class OutboundSa:
             raise ProtocolError(
                 "esp-sequence-wrap",
                 f"SPI 0x{self.spi.hex()} has sent its last packet; new keys must be negotiated",
+                seen=self.sequence,
+                wanted=f"less than {LAST_SEQUENCE}",
             )
         self.sequence += 1
         # One CBC context runs through all packets of the SA. Its first block of a packet,
@@ -152,7 +154,10 @@ class InboundSa:
         """Lengths, before anything is computed over the packet."""
         if octets[:4] != self.spi:
             raise ProtocolError(
-                "esp-wrong-spi", f"SPI 0x{octets[:4].hex()} came to 0x{self.spi.hex()}"
+                "esp-wrong-spi",
+                f"SPI 0x{octets[:4].hex()} came to 0x{self.spi.hex()}",
+                seen=octets[:4].hex(),
+                wanted=self.spi.hex(),
             )
         ciphertext = len(octets) - HEADER - self._block - self._icv
         if ciphertext < self._block:
@@ -160,11 +165,15 @@ class InboundSa:
                 "esp-short",
                 f"{len(octets)} octets; IV, one block and ICV need "
                 f"{HEADER + 2 * self._block + self._icv}",
+                seen=f"{len(octets)} octets",
+                wanted=f"at least {HEADER + 2 * self._block + self._icv} octets",
             )
         if ciphertext % self._block:
             raise ProtocolError(
                 "esp-bad-length",
                 f"{ciphertext} octets of ciphertext are not whole blocks of {self._block}",
+                seen=f"{ciphertext} octets",
+                wanted=f"whole blocks of {self._block} octets",
             )
 
     def _authenticate(self, octets: bytes) -> None:
@@ -181,12 +190,17 @@ class InboundSa:
                 "esp-replay",
                 f"sequence number {sequence} was taken before or lies too far behind "
                 f"{self.window.highest}",
+                seen=sequence,
+                wanted=f"a new number, not far behind {self.window.highest}",
             )
         mac = self._mac.copy()
         mac.update(octets[: -self._icv])
         if not stdlib_hmac.compare_digest(mac.finalize()[: self._icv], octets[-self._icv :]):
             raise ProtocolError(
-                "esp-bad-icv", f"packet {sequence} of SPI 0x{self.spi.hex()} was altered"
+                "esp-bad-icv",
+                f"packet {sequence} of SPI 0x{self.spi.hex()} was altered",
+                seen=octets[-self._icv :].hex(),
+                wanted="the ICV under the keys of this SA",
             )
         self.window.accept(sequence)
 
@@ -201,7 +215,10 @@ class InboundSa:
         # RFC 4303 section 2.4: the receiver SHOULD inspect the padding 1, 2, 3, ...
         if stop < 0 or plaintext[stop:-TRAILER] != bytes(range(1, length + 1)):
             raise ProtocolError(
-                "esp-bad-padding", f"pad length {length} of {len(plaintext)} octets, or its content"
+                "esp-bad-padding",
+                f"pad length {length} of {len(plaintext)} octets, or its content",
+                seen=f"pad length {length}",
+                wanted="padding of 1, 2, 3 and so on",
             )
         return plaintext[-1], plaintext[:stop]
 
@@ -212,10 +229,18 @@ def _cipher(transform: TransformSet, keys: EspKeys, iv: bytes) -> Cipher[modes.C
     given = (len(keys.encryption_key), len(keys.authentication_key))
     if given != wanted:
         raise ProtocolError(
-            "esp-key-length", f"keys of {given} octets for {transform.name}, which takes {wanted}"
+            "esp-key-length",
+            f"keys of {given} octets for {transform.name}, which takes {wanted}",
+            seen=given,
+            wanted=wanted,
         )
     if len(keys.spi) != 4:
-        raise ProtocolError("esp-wrong-spi", f"an SPI of {len(keys.spi)} octets; ESP has 4")
+        raise ProtocolError(
+            "esp-wrong-spi",
+            f"an SPI of {len(keys.spi)} octets; ESP has 4",
+            seen=f"{len(keys.spi)} octets",
+            wanted="4 octets",
+        )
     key = keys.encryption_key
     if transform.encryption is EspTransform.ESP_AES:
         return Cipher(AES(key), modes.CBC(iv))

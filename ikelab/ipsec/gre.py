@@ -52,15 +52,30 @@ def parse(octets: bytes) -> GrePacket:
     """
     flags, protocol = struct.unpack("!HH", _take(octets, 0, 4, "GRE header"))
     if flags & _VERSION:
-        raise ProtocolError("gre-version", f"version {flags & _VERSION}; RFC 2784 is version 0")
+        raise ProtocolError(
+            "gre-version",
+            f"version {flags & _VERSION}; RFC 2784 is version 0",
+            seen=flags & _VERSION,
+            wanted=0,
+        )
     if flags & _MUST_BE_ZERO:
-        raise ProtocolError("gre-flags", f"flags 0x{flags:04x} set bits of RFC 1701 routing")
+        raise ProtocolError(
+            "gre-flags",
+            f"flags 0x{flags:04x} set bits of RFC 1701 routing",
+            seen=f"0x{flags:04x}",
+            wanted=f"none of 0x{_MUST_BE_ZERO:04x}",
+        )
     offset = 4
     key = sequence = None
     if flags & _CHECKSUM:
         _take(octets, offset, 4, "GRE checksum")
         if _ones_complement_sum(octets) != 0xFFFF:
-            raise ProtocolError("gre-checksum", "the sum over header and payload is wrong")
+            raise ProtocolError(
+                "gre-checksum",
+                "the sum over header and payload is wrong",
+                seen="another sum",
+                wanted="0xffff over header and payload",
+            )
         offset += 4
     if flags & _KEY:
         key = int.from_bytes(_take(octets, offset, 4, "GRE key"), "big")

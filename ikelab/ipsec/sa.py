@@ -75,27 +75,49 @@ class SaPair:
         """
         if self.inbound.octets >= self._limit:
             kilobytes = self.request.lifetime_kilobytes
-            raise ProtocolError("esp-expired", f"the lifetime of {kilobytes} KB is used up")
+            raise ProtocolError(
+                "esp-expired",
+                f"the lifetime of {kilobytes} KB is used up",
+                seen=f"{self.inbound.octets} octets",
+                wanted=f"less than {kilobytes} KB",
+            )
         next_header, payload = self.inbound.open(octets)
         if self._tunnel_mode:
             next_header, payload = self._strip_ipv4(next_header, payload)
         if next_header != IpProtocol.GRE:
-            raise ProtocolError("esp-next-header", f"protocol {next_header} inside; wanted GRE")
+            raise ProtocolError(
+                "esp-next-header",
+                f"protocol {next_header} inside; wanted GRE",
+                seen=next_header,
+                wanted=int(IpProtocol.GRE),
+            )
         packet = self._strip_gre(payload)
         if len(packet) < ipv4.HEADER or packet[0] >> 4 != 4:
-            raise ProtocolError("gre-payload", f"{len(packet)} octets that are no IPv4 packet")
+            raise ProtocolError(
+                "gre-payload",
+                f"{len(packet)} octets that are no IPv4 packet",
+                seen=packet[:1].hex(),
+                wanted="an IPv4 packet",
+            )
         return packet
 
     def _strip_ipv4(self, next_header: int, payload: bytes) -> tuple[int, bytes]:
         """Tunnel mode: the inner header must name the tunnel's two ends (RFC 4301 section 5.2)."""
         if next_header != _IP_IN_IP:
-            raise ProtocolError("esp-next-header", f"protocol {next_header} inside; wanted IPv4")
+            raise ProtocolError(
+                "esp-next-header",
+                f"protocol {next_header} inside; wanted IPv4",
+                seen=next_header,
+                wanted=_IP_IN_IP,
+            )
         inner = ipv4.parse(payload)
         wanted = (self.request.remote.address, self.request.local.address)
         if (inner.source, inner.destination) != wanted:
             raise ProtocolError(
                 "esp-wrong-proxy",
                 f"{inner.source} to {inner.destination} inside; negotiated {' to '.join(wanted)}",
+                seen=f"{inner.source} to {inner.destination}",
+                wanted=" to ".join(wanted),
             )
         return inner.protocol, inner.payload
 
@@ -105,9 +127,19 @@ class SaPair:
             return octets[len(self._gre_header) :]
         packet = gre.parse(octets)
         if packet.key != self._gre_key:
-            raise ProtocolError("gre-wrong-key", f"key {packet.key}; wanted {self._gre_key}")
+            raise ProtocolError(
+                "gre-wrong-key",
+                f"key {packet.key}; wanted {self._gre_key}",
+                seen=packet.key,
+                wanted=self._gre_key,
+            )
         if packet.protocol != gre.PROTOCOL_IPV4:
-            raise ProtocolError("gre-protocol", f"protocol 0x{packet.protocol:04x}; wanted IPv4")
+            raise ProtocolError(
+                "gre-protocol",
+                f"protocol 0x{packet.protocol:04x}; wanted IPv4",
+                seen=f"0x{packet.protocol:04x}",
+                wanted="0x0800",
+            )
         return packet.payload
 
 
@@ -115,16 +147,31 @@ def _check(request: InstallIpsecSa) -> None:
     """What was negotiated must be GRE between the two ends, in a mode without UDP."""
     mode = request.transform.mode
     if mode not in (EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL):
-        raise ProtocolError("esp-mode", f"{mode.name} is not carried here")
+        raise ProtocolError(
+            "esp-mode",
+            f"{mode.name} is not carried here",
+            seen=mode.name,
+            wanted="TUNNEL or TRANSPORT",
+        )
     for proxy, end in (
         (request.local_proxy, request.local),
         (request.remote_proxy, request.remote),
     ):
         if not _covers_gre(proxy, end.address):
-            raise ProtocolError("esp-proxy", f"{proxy} does not cover GRE of {end.address}")
+            raise ProtocolError(
+                "esp-proxy",
+                f"{proxy} does not cover GRE of {end.address}",
+                seen=proxy,
+                wanted=f"GRE of {end.address}",
+            )
     for keys in (request.inbound, request.outbound):
         if int.from_bytes(keys.spi, "big") < LOWEST_SPI:
-            raise ProtocolError("esp-spi", f"SPI 0x{keys.spi.hex()} is reserved (RFC 4303)")
+            raise ProtocolError(
+                "esp-spi",
+                f"SPI 0x{keys.spi.hex()} is reserved (RFC 4303)",
+                seen=keys.spi.hex(),
+                wanted=f"at least {LOWEST_SPI}",
+            )
 
 
 def _covers_gre(proxy: ProxyIdentity, address: str) -> bool:

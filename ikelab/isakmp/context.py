@@ -24,6 +24,7 @@ from ikelab.isakmp.events import (
 )
 from ikelab.isakmp.message import Opened
 from ikelab.isakmp.policy import IsakmpConfig
+from ikelab.isakmp.reasons import REASONS, UNKNOWN
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa, SaTable
 from ikelab.isakmp.state import Input, Major, Minor, QmState, State, main_mode_row
 from ikelab.isakmp.work import KeySource, Work
@@ -65,7 +66,19 @@ class Context:
     def refused(self, peer: Endpoint, conn_id: int, message: str, error: ProtocolError) -> Refused:
         """Count a refusal and say it."""
         self.drops[error.reason] += 1
-        return Refused(peer, conn_id, message, error.reason, error.detail)
+        known = REASONS.get(error.reason, UNKNOWN)
+        return Refused(
+            peer,
+            conn_id,
+            message,
+            error.reason,
+            error.detail,
+            error.payload or known.payload,
+            known.rule,
+            error.seen,
+            error.wanted,
+            error.config or known.config,
+        )
 
     def inform(self, sa: IsakmpSa, packets: list[Layer], now: Now) -> list[Action]:
         """Send an informational message under phase 1 keys."""

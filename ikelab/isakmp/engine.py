@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import informational, rows
+from ikelab.isakmp import faults, informational, rows
 from ikelab.isakmp.context import Context, notify_name
 from ikelab.isakmp.events import (
     Action,
@@ -138,8 +138,7 @@ class IsakmpEngine:
                 case _:
                     return self._receive_informational(header, event, now)
         except WireError as error:
-            refusal = ProtocolError("malformed", str(error))
-            return [self._context.refused(event.remote, 0, "datagram", refusal)]
+            return [self._context.refused(event.remote, 0, "datagram", faults.malformed(error))]
         except ProtocolError as error:
             return [self._context.refused(event.remote, 0, "datagram", error)]
 
@@ -152,16 +151,16 @@ class IsakmpEngine:
         elif sa is None:
             sa = self.table.find_half_open(header.cky_i, initiator=True)
         if sa is None:
-            raise ProtocolError("unknown-cookies", "no SA has this pair of cookies")
+            raise faults.unknown_cookies(header)
         if event.remote != sa.remote or event.local != sa.local:
-            raise ProtocolError("wrong-peer", f"these cookies belong to {sa.remote}")
+            raise faults.wrong_peer(event, sa)
         repeat = rows.stored_answer(sa.answered, event.octets)
         if repeat is not None:
             return self._repeat(sa, 0, repeat[0])
         if header.cky_r == NO_COOKIE and not sa.initiator:
-            raise ProtocolError("changed-repeat", "a second, different message 1 of this cookie")
+            raise faults.changed_repeat()
         if sa.awaiting_cert:
-            raise ProtocolError("busy", "the peer's certificate is being checked")
+            raise faults.busy()
         return self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
 
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
@@ -182,7 +181,7 @@ class IsakmpEngine:
         for found, limit in ((same, HALF_OPEN_OF_ADDRESS), (half_open, HALF_OPEN_IN_ALL)):
             if len(found) >= limit:
                 oldest = min(found, key=lambda sa: sa.created)
-                error = ProtocolError("half-open-limit", f"more than {limit} half-open SAs")
+                error = faults.half_open_limit(len(found) + 1, limit)
                 actions.append(self._context.refused(oldest.remote, 0, "MM1", error))
                 actions += self._context.drop_sa(oldest, "half-open limit")
                 half_open = [sa for sa in half_open if sa is not oldest]
@@ -226,11 +225,11 @@ class IsakmpEngine:
     def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
         sa = self.table.find(header.cky_i, header.cky_r)
         if sa is None:
-            raise ProtocolError("unknown-cookies", "no SA has this pair of cookies")
+            raise faults.unknown_cookies(header)
         if event.remote != sa.remote or event.local != sa.local:
-            raise ProtocolError("wrong-peer", f"these cookies belong to {sa.remote}")
+            raise faults.wrong_peer(event, sa)
         if not sa.is_complete:
-            raise ProtocolError("phase1-incomplete", f"{sa.state.value} is before phase 1's end")
+            raise faults.phase1_incomplete(sa)
         return sa
 
     def _clear_informational(self, header: Header, event: DatagramReceived) -> list[Action]:
@@ -243,7 +242,15 @@ class IsakmpEngine:
         detail = f"the peer says in clear: {', '.join(told) or ' '.join(opened.names)}"
         return [
             self._context.refused(
-                event.remote, 0, "INFO", ProtocolError("unauthenticated-informational", detail)
+                event.remote,
+                0,
+                "INFO",
+                ProtocolError(
+                    "unauthenticated-informational",
+                    detail,
+                    seen=", ".join(told) or " ".join(opened.names),
+                    wanted="an encrypted message with a HASH",
+                ),
             )
         ]
 
@@ -382,7 +389,15 @@ class IsakmpEngine:
         sa = self.table.sas[node.sa_handle]
         return [
             self._context.refused(
-                sa.remote, sa.conn_id, "quick mode", ProtocolError("install-failed", reason)
+                sa.remote,
+                sa.conn_id,
+                "quick mode",
+                ProtocolError(
+                    "install-failed",
+                    reason,
+                    seen=reason,
+                    wanted="a pair of SAs that the data plane can carry",
+                ),
             )
         ]
 
@@ -407,7 +422,7 @@ class IsakmpEngine:
         if sa is None or not sa.awaiting_cert:
             return []
         work = self._context.work(now, sa.draft())
-        refusal = ProtocolError(event.reason, event.detail)
+        refusal = faults.cert_refused(event)
         return rows.refuse_phase1(self._context, sa, work, refusal)
 
     # --- informational ----------------------------------------------------------------------------

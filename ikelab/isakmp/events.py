@@ -259,7 +259,8 @@ class Refused:
     """Something was dropped or refused, and why: the material of `explain` and `drops`.
 
     message: "MM3", "QM1", "INFO" or "datagram". reason: the fixed short name counters use.
-    detail: a sentence with the value seen, the value wanted and the rule.
+    detail: a sentence for a person. payload, rule: where it stood and what it broke. seen, wanted:
+    the two values. config: the line of our configuration that decided, "" where none did.
     """
 
     peer: Endpoint
@@ -267,6 +268,11 @@ class Refused:
     message: str
     reason: str
     detail: str
+    payload: str = ""
+    rule: str = ""
+    seen: str = ""
+    wanted: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,13 @@ def choose_credential(
     credential, leaf only.
     """
     if not credentials:
-        raise ProtocolError("no-certificate", "no trustpoint of this router is enrolled")
+        raise ProtocolError(
+            "no-certificate",
+            "no trustpoint of this router is enrolled",
+            seen="no certificate of ours",
+            wanted="a router certificate, as authentication method rsa-sig needs one",
+            config="crypto pki enroll TRUSTPOINT",
+        )
     if not requested or b"" in requested:  # an empty authority means any CA (RFC 2408 §3.10)
         return credentials[0], (credentials[0].certificate,)
     for credential in credentials:
@@ -42,6 +48,9 @@ def choose_credential(
     raise ProtocolError(
         "no-certificate-for-request",
         "the peer asks for CAs of which none is in the chain of an enrolled trustpoint",
+        seen=", ".join(name.hex() for name in requested),
+        wanted=", ".join(name.hex() for one in credentials for name in one.authorities),
+        config="crypto pki trustpoint TRUSTPOINT",
     )
 
 
@@ -83,6 +92,8 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
         raise ProtocolError(
             "id-port",
             f"ID of protocol {packet.protocol} port {packet.port}, wanted 0/0 or 17/500",
+            seen=f"{packet.protocol}/{packet.port}",
+            wanted="0/0 or 17/500",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     data = bytes(packet.data)
@@ -90,6 +101,8 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
         raise ProtocolError(
             "id-length",
             f"ID_IPV4_ADDR of {len(data)} octets",
+            seen=f"{len(data)} octets",
+            wanted="4 octets",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     return int(packet.id_type), data
@@ -130,6 +143,8 @@ def check_id_in_certificate(peer_id: tuple[int, bytes], cert: PeerCertAccepted) 
             "id-not-in-certificate",
             f"the peer calls itself {describe_id(id_type, data)} (ID type {id_type}), its"
             f" certificate vouches for {', '.join(vouched) or 'its DN only'}",
+            seen=describe_id(id_type, data),
+            wanted=", ".join(vouched) or "its DN",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
 
@@ -147,6 +162,8 @@ def check_id_is_source(peer_id: tuple[int, bytes], address: str) -> None:
             "id-not-source-address",
             f"the peer calls itself {describe_id(id_type, data)}, its packets come from {address}"
             " and no NAT is on the way",
+            seen=describe_id(id_type, data),
+            wanted=address,
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
 
@@ -177,6 +194,9 @@ def choose_profile(
             "profile-mismatch",
             f"the peer calls itself {describe_id(*peer_id)} (ID type {peer_id[0]}), which no"
             f" `match identity` of crypto isakmp profile {requested} fits",
+            seen=describe_id(*peer_id),
+            wanted=f"an identity that profile {requested} matches",
+            config=f"crypto isakmp profile {requested}",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     if not matching:
@@ -187,6 +207,9 @@ def choose_profile(
             "keyring-mismatch",
             f"the peer's key is in keyring {keyring}, but crypto isakmp profile {profile.name},"
             f" which it matches, has keyring {profile.keyring}",
+            seen=f"keyring {keyring}",
+            wanted=f"keyring {profile.keyring}",
+            config=f"crypto isakmp profile {profile.name}",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     return profile.name
@@ -265,6 +288,8 @@ def read_proxy(payload: Payload) -> ProxyIdentity:
         raise ProtocolError(
             "proxy-identity",
             f"the peer's proxy identity cannot be used: {error}",
+            seen=f"ID type {packet.id_type} of {len(data)} octets",
+            wanted="ID_IPV4_ADDR or ID_IPV4_ADDR_SUBNET",
             notify=NotifyType.INVALID_ID_INFORMATION,
         ) from error
     return ProxyIdentity(address, mask, int(packet.protocol), int(packet.port))

@@ -73,7 +73,12 @@ def read(opened: Opened, sa: IsakmpSa) -> list[Meaning]:
         sa.policy.hash, sa.keys.skeyid_a, opened.header.message_id, opened.after_first()
     )
     if not compare_digest(bytes(opened.payloads[0].packet.data), wanted):
-        raise ProtocolError("bad-hash", "HASH of the informational exchange does not verify")
+        raise ProtocolError(
+            "bad-hash",
+            "HASH of the informational exchange does not verify",
+            seen=bytes(opened.payloads[0].packet.data).hex(),
+            wanted="the HASH under SKEYID_a of this SA",
+        )
     meanings: list[Meaning] = []
     for payload in opened.payloads[1:]:
         if payload.type == PayloadType.NOTIFY:

@@ -54,31 +54,52 @@ class Opened:
 def check_header(header: Header) -> None:
     """What RFC 2408 section 5.2 asks of a header before any state is looked up."""
     if not any(header.cky_i):
-        raise ProtocolError("zero-initiator-cookie", "the initiator cookie is never zero")
+        raise ProtocolError(
+            "zero-initiator-cookie",
+            "the initiator cookie is never zero",
+            seen="0000000000000000",
+            wanted="eight octets that are not all zero",
+        )
     if header.version >> 4 != MAJOR_VERSION:
         raise ProtocolError(
             "major-version",
             f"major version {header.version >> 4}, this is {MAJOR_VERSION}",
+            seen=header.version >> 4,
+            wanted=MAJOR_VERSION,
             notify=NotifyType.INVALID_MAJOR_VERSION,
         )
     if header.exchange_type not in _EXCHANGES:
         raise ProtocolError(
             "exchange-type",
             f"exchange type {header.exchange_type} is not configured here",
+            seen=header.exchange_type,
+            wanted=", ".join(str(int(known)) for known in _EXCHANGES),
             notify=NotifyType.UNSUPPORTED_EXCHANGE_TYPE,
         )
     if header.flags & ~_KNOWN_FLAGS:
-        raise ProtocolError("flags", f"flags 0x{header.flags:02x}", notify=NotifyType.INVALID_FLAGS)
+        raise ProtocolError(
+            "flags",
+            f"flags 0x{header.flags:02x}",
+            notify=NotifyType.INVALID_FLAGS,
+            seen=f"0x{header.flags:02x}",
+            wanted=f"no bits beyond 0x{_KNOWN_FLAGS:02x}",
+        )
     is_phase1 = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
     if is_phase1 and header.message_id:
         raise ProtocolError(
             "message-id",
             f"message ID 0x{header.message_id:08x} in main mode, where it is 0",
+            seen=f"0x{header.message_id:08x}",
+            wanted="0",
             notify=NotifyType.INVALID_MESSAGE_ID,
         )
     if header.exchange_type == ExchangeType.QUICK and not header.message_id:
         raise ProtocolError(
-            "message-id", "message ID 0 in quick mode", notify=NotifyType.INVALID_MESSAGE_ID
+            "message-id",
+            "message ID 0 in quick mode",
+            notify=NotifyType.INVALID_MESSAGE_ID,
+            seen="0",
+            wanted="any other",
         )
 
 
@@ -98,13 +119,21 @@ def open_encrypted(
     """
     sealed = datagram[HEADER_LENGTH:]
     if not sealed or len(sealed) % cipher.block:
-        raise ProtocolError("undecryptable", f"{len(sealed)} octets are no whole cipher blocks")
+        raise ProtocolError(
+            "undecryptable",
+            f"{len(sealed)} octets are no whole cipher blocks",
+            seen=f"{len(sealed)} octets",
+            wanted=f"whole blocks of {cipher.block} octets",
+        )
     body = cipher.decrypt(key, iv, sealed)
     try:
         payloads = parse_payloads(header.next_payload, body, offset=HEADER_LENGTH, padding=True)
     except WireError as error:
         raise ProtocolError(
-            "undecryptable", "what came out of the decryption is no chain of payloads"
+            "undecryptable",
+            "what came out of the decryption is no chain of payloads",
+            seen="other octets",
+            wanted="a chain of payloads under the keys of this SA",
         ) from error
     used = sum(4 + len(payload.body) for payload in payloads)
     return Opened(header, payloads, datagram[:HEADER_LENGTH] + body[:used], sealed[-cipher.block :])
@@ -114,13 +143,22 @@ def check_rule(rule: PayloadRule, names: Sequence[int], *, encrypted: bool) -> N
     """Whether these payload types are what a message may hold; for both directions."""
     if encrypted is not rule.encrypted:
         wanted = "encrypted" if rule.encrypted else "in clear"
-        raise ProtocolError("encryption", f"{rule.message} must be {wanted}")
+        raise ProtocolError(
+            "encryption",
+            f"{rule.message} must be {wanted}",
+            seen="encrypted" if encrypted else "in clear",
+            wanted=wanted,
+        )
     counts = Counter(names)
     for required in rule.required:
-        if counts.pop(required, 0) != rule.required.count(required):
+        count = counts.pop(required, 0)
+        if count != rule.required.count(required):
             raise ProtocolError(
                 "payload-missing",
                 f"{rule.message} needs exactly one {required.name} payload",
+                payload=required.name,
+                seen=count,
+                wanted=rule.required.count(required),
                 notify=NotifyType.PAYLOAD_MALFORMED,
             )
     for extra in counts:
@@ -128,11 +166,17 @@ def check_rule(rule: PayloadRule, names: Sequence[int], *, encrypted: bool) -> N
             raise ProtocolError(
                 "payload-unexpected",
                 f"payload type {extra} has no place in {rule.message}",
+                payload=f"type {extra}",
+                seen=extra,
+                wanted=" ".join(known.name for known in (*rule.required, *rule.optional)),
                 notify=NotifyType.INVALID_PAYLOAD_TYPE,
             )
     if rule.first is not None and names[0] != rule.first:
         raise ProtocolError(
             "payload-order",
             f"{rule.message} must begin with {rule.first.name}",
+            payload=rule.first.name,
+            seen=f"type {names[0]} first",
+            wanted=f"{rule.first.name} first",
             notify=NotifyType.PAYLOAD_MALFORMED,
         )

@@ -73,6 +73,12 @@ def usable_policies(work: Work) -> list[IsakmpPolicy]:
             "no-usable-policy",
             "no ISAKMP policy has what it needs: rsa-sig wants an enrolled trustpoint, pre-share a"
             f" key for {work.sa.remote.address}",
+            seen="; ".join(
+                f"policy {p.priority}: {unusable(work, p)}" for p in work.config.policies
+            )
+            or "no policy",
+            wanted="a policy whose key or certificate is there",
+            config=f"crypto isakmp key KEY address {work.sa.remote.address}",
         )
     return usable
 
@@ -196,6 +202,8 @@ def take_key_exchange(work: Work) -> None:
         raise ProtocolError(
             "bad-nonce",
             f"nonce of {len(nonce)} octets, RFC 2409 section 5 wants 8 to 256",
+            seen=f"{len(nonce)} octets",
+            wanted="8 to 256 octets",
             notify=NotifyType.PAYLOAD_MALFORMED,
         )
     if sa.initiator:
@@ -237,7 +245,13 @@ def derive_keys(work: Work) -> None:
     if policy.authentication is AuthMethod.PRE_SHARED_KEY:
         found = _find_key(work)
         if found is None:
-            raise ProtocolError("no-pre-shared-key", f"the key for {sa.remote.address} is gone")
+            raise ProtocolError(
+                "no-pre-shared-key",
+                f"the key for {sa.remote.address} is gone",
+                seen=f"no key for {sa.remote.address}",
+                wanted="a pre-shared key, as authentication method pre-share needs one",
+                config=f"crypto isakmp key KEY address {sa.remote.address}",
+            )
         sa.keyring = found[0]
         skeyid = oakley.skeyid_for_pre_shared_key(policy.hash, found[1], sa.nonce_i, sa.nonce_r)
     else:
@@ -347,6 +361,8 @@ def take_identity(work: Work) -> bool:
         raise ProtocolError(
             "no-certificate-from-peer",
             "the peer signs but sent no X.509 signature certificate",
+            seen="none",
+            wanted="a CERT payload of encoding 4",
             notify=NotifyType.CERTIFICATE_UNAVAILABLE,
         )
     sa.awaiting_cert = True
@@ -360,6 +376,9 @@ def _only(work: Work, kind: PayloadType) -> bytes:
         raise ProtocolError(
             "payload-missing",
             f"exactly one {kind.name} payload is wanted, there are {len(found)}",
+            payload=kind.name,
+            seen=len(found),
+            wanted=1,
             notify=NotifyType.PAYLOAD_MALFORMED,
         )
     return bytes(found[0].packet.data)
@@ -378,6 +397,8 @@ def authenticate(work: Work) -> bool:
                 "bad-signature",
                 "SIG does not verify with the key of the peer's certificate"
                 f" (serial 0x{sa.peer_cert.serial:X})",
+                seen=f"{len(sa.peer_proof)} octets that this key did not sign",
+                wanted=f"HASH_{'R' if sa.initiator else 'I'} signed by the certificate's key",
                 notify=NotifyType.INVALID_SIGNATURE,
             )
         identity.check_id_in_certificate(sa.peer_id, sa.peer_cert)
@@ -395,6 +416,8 @@ def _check_hash(seen: bytes, wanted: bytes) -> None:
         raise ProtocolError(
             "bad-hash",
             "HASH does not verify: the pre-shared keys differ",
+            seen=seen.hex(),
+            wanted="the HASH under our pre-shared key",
             notify=NotifyType.INVALID_HASH_INFORMATION,
         )
 

@@ -65,6 +65,17 @@ class IpsecChoice:
     group: Group | None
 
 
+def _told(attributes: Attributes) -> str:
+    """Attributes for a person, "1=5 2=2 14=256", in the RFC's numbers."""
+    return " ".join(f"{int(kind)}={_number(value)}" for kind, value in attributes)
+
+
+def count_offers(proposals: Sequence[Proposal]) -> str:
+    """How much an SA payload offers, for a person."""
+    transforms = sum(len(proposal.transforms) for proposal in proposals)
+    return f"{len(proposals)} proposals with {transforms} transforms"
+
+
 def _number(value: int | bytes) -> int:
     return value if isinstance(value, int) else int.from_bytes(value, "big")
 
@@ -110,12 +121,16 @@ def check_doi(payload: Payload) -> None:
         raise ProtocolError(
             "doi",
             f"DOI {payload.packet.doi}, this is the IPsec DOI (1)",
+            seen=payload.packet.doi,
+            wanted=int(Doi.IPSEC),
             notify=NotifyType.DOI_NOT_SUPPORTED,
         )
     if payload.packet.situation != Situation.IDENTITY_ONLY:
         raise ProtocolError(
             "situation",
             f"situation {payload.packet.situation}, only SIT_IDENTITY_ONLY (1) is supported",
+            seen=payload.packet.situation,
+            wanted=int(Situation.IDENTITY_ONLY),
             notify=NotifyType.SITUATION_NOT_SUPPORTED,
         )
 
@@ -190,6 +205,10 @@ def choose_policy(
     raise ProtocolError(
         "no-proposal-chosen",
         told or "no ISAKMP policy is configured",
+        seen="; ".join(_told(t.attributes) for p in payload.packet.proposals for t in p.transforms),
+        wanted=" or ".join(_told(ike_attributes(policy)) for policy in policies) or "no policy",
+        config=", ".join(f"crypto isakmp policy {p.priority}" for p in policies)
+        or "crypto isakmp policy 10",
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
     )
 
@@ -229,6 +248,8 @@ def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoi
         raise ProtocolError(
             "proposal-syntax",
             "the answer must hold one proposal with one transform",
+            seen=count_offers(proposals),
+            wanted="1 proposal with 1 transform",
             notify=NotifyType.BAD_PROPOSAL_SYNTAX,
         )
     transform = proposals[0].transforms[0]
@@ -240,6 +261,8 @@ def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoi
     raise ProtocolError(
         "proposal-not-offered",
         "the transform in message 2 is none of those in message 1",
+        seen=_told(transform.attributes),
+        wanted=" or ".join(_told(ike_attributes(policy)) for policy in policies),
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
     )
 
@@ -322,6 +345,8 @@ def _read_ipsec_attributes(attributes: Attributes) -> _IpsecOffer:
                 raise ProtocolError(
                     "attribute-not-supported",
                     f"phase 2 attribute {kind}",
+                    seen=kind,
+                    wanted="1 to 6 (RFC 2407 section 4.5)",
                     notify=NotifyType.ATTRIBUTES_NOT_SUPPORTED,
                 )
     return offer
@@ -366,7 +391,16 @@ def choose_transform_set(payload: Payload, flow: IpsecFlow) -> IpsecChoice:
                     return _ipsec_choice(wanted, proposal, transform, offer, flow)
                 refusals.append(f"proposal {proposal.number} / {wanted.name}: {reason}")
     raise ProtocolError(
-        "no-proposal-chosen", "; ".join(refusals), notify=NotifyType.NO_PROPOSAL_CHOSEN
+        "no-proposal-chosen",
+        "; ".join(refusals),
+        notify=NotifyType.NO_PROPOSAL_CHOSEN,
+        seen="; ".join(
+            f"transform {t.transform_id} {_told(t.attributes)}"
+            for p in payload.packet.proposals
+            for t in p.transforms
+        ),
+        wanted=" or ".join(wanted.name for wanted in flow.transform_sets) or "no transform set",
+        config=f"set transform-set {' '.join(wanted.name for wanted in flow.transform_sets)}",
     )
 
 

@@ -53,6 +53,8 @@ def check_hash(work: Work, wanted: bytes) -> None:
         raise ProtocolError(
             "bad-hash",
             "HASH does not verify with SKEYID_a",
+            seen=bytes(work.message.payloads[0].packet.data).hex(),
+            wanted="the HASH under SKEYID_a of this SA",
             notify=NotifyType.INVALID_HASH_INFORMATION,
         )
 
@@ -60,7 +62,12 @@ def check_hash(work: Work, wanted: bytes) -> None:
 def _nonce(work: Work) -> bytes:
     nonce = bytes(work.message.one(PayloadType.NONCE).packet.data)
     if len(nonce) not in NONCE_RANGE:
-        raise ProtocolError("bad-nonce", f"nonce of {len(nonce)} octets, 8 to 256 are legal")
+        raise ProtocolError(
+            "bad-nonce",
+            f"nonce of {len(nonce)} octets, 8 to 256 are legal",
+            seen=f"{len(nonce)} octets",
+            wanted="8 to 256 octets",
+        )
     return nonce
 
 
@@ -126,6 +133,9 @@ def _take_public(work: Work) -> None:
         raise ProtocolError(
             "pfs-mismatch",
             f"{len(found)} KE payloads with PFS {flow.pfs.name if flow.pfs else 'off'}",
+            seen=f"{len(found)} KE payloads",
+            wanted=f"one of {flow.pfs.name}" if flow.pfs else "none, as PFS is off",
+            config=f"set pfs group{flow.pfs.value}" if flow.pfs else "no set pfs",
             notify=NotifyType.INVALID_KEY_INFORMATION,
         )
     if flow.pfs is not None:
@@ -140,6 +150,8 @@ def _find_flow(work: Work) -> IpsecFlow:
         raise ProtocolError(
             "proxy-identity",
             f"{len(payloads)} ID payloads in quick mode, wanted two or none",
+            seen=len(payloads),
+            wanted="2 or 0",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     work.quick_mode.ids = tuple(payload.body for payload in payloads)
@@ -156,6 +168,14 @@ def _find_flow(work: Work) -> IpsecFlow:
     raise ProtocolError(
         "proxy-identity",
         f"no tunnel protects {_told(ours)} to {_told(theirs)} with {work.sa.remote.address}",
+        seen=f"{_told(ours)} to {_told(theirs)}",
+        wanted=", ".join(
+            f"{_told(flow.local_proxy)} to {_told(flow.remote_proxy)}"
+            for flow in work.config.flows
+            if flow.remote.address == work.sa.remote.address
+        )
+        or f"a tunnel to {work.sa.remote.address}, and there is none",
+        config=f"tunnel destination {work.sa.remote.address}",
         notify=NotifyType.INVALID_ID_INFORMATION,
     )
 
@@ -168,6 +188,9 @@ def _check_profile(work: Work, flow: IpsecFlow) -> None:
             "profile-mismatch",
             f"{flow.name} is for peers of crypto isakmp profile {flow.isakmp_profile}, this one"
             f" matches {matched}",
+            seen=matched,
+            wanted=f"crypto isakmp profile {flow.isakmp_profile}",
+            config=f"set isakmp-profile {flow.isakmp_profile}",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
 
@@ -231,6 +254,8 @@ def process_qm2(work: Work) -> bool:
         raise ProtocolError(
             "proxy-identity",
             "the proxies in QM2 are not those of QM1",
+            seen=" ".join(body.hex() for body in returned),
+            wanted=" ".join(body.hex() for body in node.ids),
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     _take_public(work)
@@ -244,6 +269,8 @@ def _check_single_answer(work: Work) -> None:
         raise ProtocolError(
             "proposal-syntax",
             "QM2 must hold one proposal with one transform",
+            seen=proposal.count_offers(proposals),
+            wanted="1 proposal with 1 transform",
             notify=NotifyType.BAD_PROPOSAL_SYNTAX,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import informational, main_mode, phase1, quick_mode, retransmit
+from ikelab.isakmp import faults, informational, main_mode, phase1, quick_mode, retransmit
 from ikelab.isakmp.context import Context, transition
 from ikelab.isakmp.events import Action, SendDatagram, Trace, Transition
 from ikelab.isakmp.message import Opened, check_rule, open_clear, open_encrypted
@@ -71,7 +71,7 @@ def run_phase1(
     except ProtocolError as error:
         return refuse_phase1(context, sa, work, error)
     except WireError as error:
-        return refuse_phase1(context, sa, work, ProtocolError("malformed", str(error)))
+        return refuse_phase1(context, sa, work, faults.malformed(error))
     return _commit_phase1(context, sa, work)
 
 
@@ -199,7 +199,7 @@ def run_quick_mode(
     except ProtocolError as error:
         return _quick_mode_refused(context, sa, node, work, error)
     except WireError as error:
-        return _quick_mode_refused(context, sa, node, work, ProtocolError("malformed", str(error)))
+        return _quick_mode_refused(context, sa, node, work, faults.malformed(error))
     return _commit_quick_mode(context, node, work, given, row)
 
 
@@ -232,7 +232,12 @@ def _quick_mode_refused(
 
 
 def _unexpected(given: Input, state: str) -> ProtocolError:
-    return ProtocolError("unexpected-message", f"{given[1].value} has no row in state {state}")
+    return ProtocolError(
+        "unexpected-message",
+        f"{given[1].value} has no row in state {state}",
+        seen=given[1].value,
+        wanted=f"what state {state} waits for",
+    )
 
 
 def _digest(octets: bytes) -> bytes:

@@ -117,7 +117,12 @@ class Upkeep:
                 return [_resend(waiting)]
             return self._phase1_died(sa, waiting, now)
         if not sa.initiator and sa.created + HALF_OPEN_SECONDS <= now.elapsed:
-            error = ProtocolError("half-open-timeout", f"no progress in {HALF_OPEN_SECONDS:.0f} s")
+            error = ProtocolError(
+                "half-open-timeout",
+                f"no progress in {HALF_OPEN_SECONDS:.0f} s",
+                seen="nothing",
+                wanted=f"the peer's next message in {HALF_OPEN_SECONDS:.0f} s",
+            )
             return [
                 self._context.refused(sa.remote, sa.conn_id, sa.shown, error),
                 *self._context.drop_sa(sa, "half-open timeout"),
@@ -172,7 +177,13 @@ class Upkeep:
         return self._context.inform(sa, [payload], now)
 
     def _peer_is_dead(self, sa: IsakmpSa) -> list[Action]:
-        error = ProtocolError("peer-dead", f"{DPD_TRIES} R-U-THERE without an answer (RFC 3706)")
+        error = ProtocolError(
+            "peer-dead",
+            f"{DPD_TRIES} R-U-THERE without an answer (RFC 3706)",
+            seen="no answer",
+            wanted="R-U-THERE-ACK",
+            config="crypto isakmp keepalive",
+        )
         actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, "INFO", error)]
         for pair in self._table.pairs_with(sa.remote):
             actions.append(self._context.remove_pair(pair, "peer dead"))
@@ -180,7 +191,10 @@ class Upkeep:
 
     def _no_answer(self, sa: IsakmpSa, waiting: retransmit.Retransmission) -> list[Action]:
         error = ProtocolError(
-            "no-answer", f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
+            "no-answer",
+            f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times",
+            seen="no answer",
+            wanted=f"an answer to {waiting.name}",
         )
         return [self._context.refused(sa.remote, sa.conn_id, waiting.name, error)]
 

@@ -23,6 +23,7 @@ from ikelab.isakmp.events import (
     KeyMaterial,
     PeerCertAccepted,
     PeerCertRefused,
+    Refused,
     SaRequested,
     SpiAllocated,
     TimerFired,
@@ -37,6 +38,7 @@ from ikelab.isakmp.policy import (
     ProxyIdentity,
     TransformSet,
 )
+from ikelab.isakmp.reasons import REASONS
 from ikelab.script import Peer, Seeded
 from ikelab.script.identity import PeerId
 from ikelab.types import Endpoint, Now
@@ -202,7 +204,10 @@ class Pair:
 
     def give(self, side: Side, *events: Event) -> list[Action]:
         """Feed events to one side; its surroundings answer what they can."""
-        return side.give(self.now, *events)
+        done = side.give(self.now, *events)
+        for action in done:
+            assert not isinstance(action, Refused) or is_complete(action), action
+        return done
 
     def request(self, side: Side | None = None) -> list[Action]:
         """The data plane of one side wants its first flow protected."""
@@ -261,6 +266,12 @@ class Pair:
         """Main mode and quick mode, undisturbed."""
         self.request()
         self.run()
+
+
+def is_complete(refused: Refused) -> bool:
+    """Whether a refusal says where, by which rule, what was seen and what was wanted."""
+    told = (refused.payload, refused.rule, refused.seen, refused.wanted, refused.detail)
+    return all(told) and refused.reason in REASONS
 
 
 def esp_keys(side: Side) -> list[tuple[bytes, bytes, bytes]]:
