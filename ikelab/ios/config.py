@@ -87,7 +87,8 @@ class RunningConfig:
     """One node's whole configuration.
 
     key_pairs: RSA key pairs to make where absent, label to bits of modulus; exportable: labels of
-    those that may leave the router again. policies: by priority.
+    those that may leave the router again. policies: by priority. crl_cache: kilobytes (1024 octets)
+    of CRLs that are kept, and the largest CRL that is fetched.
     """
 
     hostname: str = "Router"
@@ -107,6 +108,7 @@ class RunningConfig:
     http_port: int = 80
     routes: tuple[StaticRoute, ...] = ()
     exportable: frozenset[str] = frozenset()
+    crl_cache: int = 64
 
     @property
     def fqdn(self) -> str:

@@ -134,6 +134,23 @@ TRUSTPOINT_ROWS = (
         "Trustpoint to enroll with while this CA gives no answer | Trustpoint name",
         "fallback",
     ),
+    TRUSTPOINT.row(
+        "chain-validation stop",
+        "Certificate chain validation | The CA of this trustpoint is trusted as it is",
+        lambda trustpoint, _: replace(trustpoint, chain_validation="stop", parent=None),
+        lambda trustpoint, _: replace(trustpoint, chain_validation="stop", parent=None),
+        lambda _: [],
+        no="chain-validation",
+    ),
+    TRUSTPOINT.row(
+        "chain-validation continue [LABEL:parent]",
+        "The CA of this trustpoint is validated too | Trustpoint of the CA above",
+        lambda trustpoint, arguments: replace(
+            trustpoint, chain_validation="continue", parent=arguments.text("parent") or None
+        ),
+        None,
+        lambda t: [shown(parent=t.parent)] if t.chain_validation == "continue" else [],
+    ),
     TRUSTPOINT.flag("serial-number", "include serial number in subject name", "serial_number"),
     TRUSTPOINT.row(
         "fqdn DOMAIN:fqdn",
@@ -384,6 +401,11 @@ SERVER_ROWS = (
         timedelta(days=1095),
     ),
     SERVER.attribute(
+        "crl version <1-2>:crl_version",
+        "Certificate Revocation List | Version of its format | 1: of IOS in 2009, 2: with a number",
+        "crl_version",
+    ),
+    SERVER.attribute(
         "cdp-url HTTP_URL:cdp_url",
         "CRL Distribution Point to be included in the issued certs"
         " | http URL where CRLs may be obtained",
@@ -456,6 +478,12 @@ def _show_key_pairs(config: RunningConfig) -> list[Shown]:
 
 
 PKI_ROWS = (
+    GLOBAL.attribute(
+        "crypto pki crl cache size <1-16384>:crl_cache",
+        "Public Key components | Certificate revocation lists | Memory they are kept in | Its size"
+        " | Kilobytes, 64 by default; no larger CRL is fetched",
+        "crl_cache",
+    ),
     GLOBAL.row(
         "crypto key generate rsa [general-keys] label LABEL:label [exportable:exportable]"
         " modulus MODULUS:modulus",

@@ -167,7 +167,9 @@ VIEWS: Mapping[str, View] = {
         show_pki.show_trustpoints,
         lambda s, arguments: {"trustpoints": show_pki.trustpoint_rows(s, arguments)},
     ),
-    "show crypto pki crls": View(show_pki.show_crls, lambda s, _: {"crls": s.crls}),
+    "show crypto pki crls": View(
+        show_pki.show_crls, lambda s, _: {"crls": s.crls, "maximum": s.crl_cache_limit}
+    ),
     "show crypto pki server": View(
         show_pki.show_server,
         lambda s, arguments: {"servers": show_pki.server_rows(s, arguments)},

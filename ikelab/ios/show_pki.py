@@ -22,7 +22,6 @@ from ikelab.ios.snapshot import (
 )
 from ikelab.ios.text import date, grouped, serial_number, visible, without_user
 
-CRL_CACHE_MAXIMUM = 65536
 # What IOS prints for a timer that is not set: the beginning of POSIX time.
 _UNSET = datetime(1970, 1, 1, tzinfo=UTC)
 _LEVELS = {
@@ -151,7 +150,7 @@ def show_crls(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
         if not row.superseded:
             yield from _crl(row)
     yield f"Parsed CRL cache current size is {sum(row.size for row in snapshot.crls)} bytes"
-    yield f"Parsed CRL cache maximum size is {CRL_CACHE_MAXIMUM} bytes"
+    yield f"Parsed CRL cache maximum size is {snapshot.crl_cache_limit} bytes"
 
 
 def _crl(row: CrlRow) -> Iterator[str]:

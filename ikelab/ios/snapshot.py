@@ -228,6 +228,7 @@ class NodeSnapshot:
     pending_certificates: tuple[PendingCertificateRow, ...] = ()
     trustpoints: tuple[TrustpointRow, ...] = ()
     crls: tuple[CrlRow, ...] = ()
+    crl_cache_limit: int = 65536
     servers: tuple[ServerRow, ...] = ()
     requests: tuple[RequestRow, ...] = ()
     keys: tuple[KeyRow, ...] = ()

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.config import CertServerConfig
-from ikelab.runtime.http import REPLY_OCTETS
+from ikelab.pki.revocation import CACHE_LIMIT
 from ikelab.runtime.keys import OsRng, OsRsaKeys
 from ikelab.runtime.store import SqliteCaStore
 from ikelab.types import Now
 
-CACHE_OCTETS = REPLY_OCTETS
+CACHE_OCTETS = CACHE_LIMIT
 """The largest CRL a router takes: IOS's cache ("Parsed CRL cache maximum size is 65536 bytes")."""
 
 MOST_REVOKED = 100_000  # 4 MB of CRL and seconds of work

@@ -25,6 +25,7 @@ from ikelab.isakmp.policy import (
     IsakmpPolicy,
     ProxyIdentity,
 )
+from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.issuer import names_registration_authority
 from ikelab.pki.name import parse_dn
 from ikelab.types import Endpoint
@@ -88,6 +89,7 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     if mode == "modern":
         yield from (error.reason for _, error in weaknesses(config))
     yield from _fallback_faults(config)
+    yield from _parent_faults(config)
     yield from _registration_faults(config)
     yield from _profile_faults(config)
     for profile in config.ipsec_profiles.values():
@@ -109,6 +111,21 @@ def _fallback_faults(config: RunningConfig) -> Iterator[str]:
             yield f"{where}: that must be another trustpoint with an `enrollment url`"
         elif other.name in config.servers or point.name in config.servers:
             yield f"{where}: a certificate server has one CA above it"
+
+
+def _parent_faults(config: RunningConfig) -> Iterator[str]:
+    """`chain-validation continue PARENT`: it must be there, and the way up must end."""
+    for point in config.trustpoints.values():
+        passed: list[str] = []
+        at: TrustpointConfig | None = point
+        while at is not None and at.parent is not None and at.name not in passed:
+            passed.append(at.name)
+            where = f"crypto pki trustpoint {at.name} has `chain-validation continue {at.parent}`"
+            at = config.trustpoints.get(at.parent)
+            if at is None and len(passed) == 1:
+                yield f"{where}, which does not exist"
+            elif at is point:
+                yield f"{where}: the way up leads back to {point.name}"
 
 
 def _registration_faults(config: RunningConfig) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from itertools import count
+from itertools import count, pairwise
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -38,6 +38,7 @@ from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki.ca_events import HttpIn, HttpOut, ServerRemoved
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.config import CertServerConfig
+from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.events import (
     CaCertificateAccepted,
     CertificateInstalled,
@@ -52,7 +53,7 @@ from ikelab.pki.store import CaStore, Nvram
 from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
-from ikelab.pki.x509 import load_certificate
+from ikelab.pki.x509 import Certificate, load_certificate
 from ikelab.types import Now, Rng, Timer, earliest
 from ikelab.wire.numbers import Group
 
@@ -182,6 +183,7 @@ class Router:
     def configure(self, config: RunningConfig, now: Now) -> list[NodeAction]:
         """A new configuration is in force: make, change and drop what it names."""
         before, self.config = self.config, config
+        self.revocation.set_limit(config.crl_cache * 1024)
         actions: list[NodeAction] = []
         for label, bits in config.key_pairs.items():
             if self.nvram.load_key(label) is None:
@@ -314,7 +316,9 @@ class Router:
         return self._rng.draw(label, octets)
 
     def request_crl(self, name: str, now: Now) -> list[NodeAction]:
-        """`crypto pki crl request`: the CRL that our own certificate names."""
+        """`crypto pki crl request`: the CRL that our own certificate names; with `chain-validation
+        continue` also those that the CA certificates above it name.
+        """
         if name not in self.trustpoints:
             raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
         credential = self.trustpoints[name].credential
@@ -323,7 +327,16 @@ class Router:
         certificate = load_certificate(credential.certificate)
         if not certificate.crl_urls:
             raise PkiError("no-cdp", "the certificate names no CRL distribution point")
-        found = self.revocation.request(certificate.crl_urls[0], credential.chain[0])
+        actions = self._request_crl(certificate, credential.chain[0], now)
+        if self.trustpoints[name].config.chain_validation == "continue":
+            for ca, issuer in pairwise(credential.chain):
+                actions += self._request_crl(load_certificate(ca), issuer, now)
+        return actions
+
+    def _request_crl(self, certificate: Certificate, issuer: bytes, now: Now) -> list[NodeAction]:
+        if not certificate.crl_urls:
+            return []
+        found = self.revocation.request(certificate.crl_urls[0], issuer)
         return self._revocation_actions(found, now)
 
     def _trustpoint(
@@ -385,7 +398,7 @@ class Router:
         actions: list[NodeAction] = []
         for action in self.isakmp.handle(event, now):
             if isinstance(action, isakmp.CheckPeerCert):
-                trusts = [point.trust for point in self._ike_trustpoints() if point.anchors]
+                trusts = [self._trust(point) for point in self._ike_trustpoints() if point.anchors]
                 checked = self.revocation.check(action.handle, action.certificates, trusts, now)
                 actions += self._revocation_actions(checked, now)
             else:
@@ -408,6 +421,13 @@ class Router:
                 case _:
                     actions.append(action)
         return actions
+
+    def _trust(self, point: Trustpoint) -> Trust:
+        """What a trustpoint lets peers be checked against, with `chain-validation continue PARENT`
+        followed upwards; `find_faults` has seen to it that this ends.
+        """
+        parent = self.trustpoints.get(point.config.parent or "")
+        return point.trust(None if parent is None else self._trust(parent))
 
     def _ike_trustpoints(self) -> Iterator[Trustpoint]:
         """All but those of certificate servers, whose certificates sign certificates only."""

@@ -76,6 +76,7 @@ def take_snapshot(
         pending_certificates=tuple(_pending_rows(router)),
         trustpoints=tuple(_trustpoint_row(point) for point in router.trustpoints.values()),
         crls=tuple(_crl_rows(router, now)),
+        crl_cache_limit=router.revocation.limit,
         servers=tuple(_server_row(server) for server in router.servers.values()),
         requests=tuple(_request_rows(router)),
         keys=tuple(_key_rows(router)),

@@ -162,7 +162,7 @@ class CertificateServer:
         self._ca: Certificate | None = None
         self._retry_at: float | None = None
         self._crl_due: datetime | None = None
-        self._revoked = RevokedEntries(crl_version(legacy))
+        self._revoked = RevokedEntries(crl_version(config, legacy))
         stored = store.load_authority()
         if stored is not None:
             self._take(stored)
@@ -420,8 +420,11 @@ class CertificateServer:
         if self._authority is None:
             raise PkiError("server-state", f"{self.config.name} has no CA certificate yet")
         last = self.store.load_crl()
+        version = crl_version(self.config, self.legacy)
+        if version != self._revoked.version:
+            self._revoked = RevokedEntries(version)
         self._revoked.add(self.store.revocations(after=len(self._revoked)))
-        crl = sign_crl(self.config, self._authority, self._revoked, last, now.wall, self.legacy)
+        crl = sign_crl(self.config, self._authority, self._revoked, last, now.wall)
         self.store.save_crl(crl, [(f"{self.config.name}.crl", crl.crl)])
         # Some time before nextUpdate: at that moment itself the first router to look would still
         # find the old CRL, outdated.

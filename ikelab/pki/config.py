@@ -15,9 +15,11 @@ class TrustpointConfig:
     certificate's life after which to renew, None: enroll by command only. retry_period: seconds
     between polls; retry_count: how many. fallback: the trustpoint to enroll with instead while this
     one's CA gives no answer; IOS has no such command, there somebody types `crypto pki enroll`.
-    terminal: `enrollment terminal`, cut and paste; requests
-    are then printed in "base64" or as "pem". password: challenge of a first enrollment, a one-time
-    password or the word to ask a revocation with.
+    chain_validation: "stop", the trustpoint's CA is trusted as it is, or "continue", it is itself
+    checked up to its root, which trustpoint `parent` holds (None: this one).
+    terminal: `enrollment terminal`, cut and paste; requests are then printed in "base64" or as
+    "pem". password: challenge of a first enrollment, a one-time password or the word to ask a
+    revocation with.
     """
 
     name: str
@@ -37,6 +39,8 @@ class TrustpointConfig:
     fallback: str | None = None
     terminal: str | None = None
     password: str | None = field(default=None, repr=False)
+    chain_validation: str = "stop"
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class CertServerConfig:
     grant: "manual", "auto" or "ra-auto" (what an RA has granted, nothing else). database_level:
     "minimum", "names" or "complete". database_url: `ftp://[user[:password]@]host[/dir]`, None:
     nvram. cdp_url: put in every certificate issued. auto_rollover: how long before its end the
-    shadow certificate is made, None: off.
+    shadow certificate is made, None: off. crl_version: 1 or 2, None: as `crl_version` says. IOS has
+    no command for it; its CRLs of 2009 are of version 1.
     """
 
     name: str
@@ -64,3 +69,4 @@ class CertServerConfig:
     cdp_url: str | None = None
     auto_rollover: timedelta | None = None
     hash: str = "sha256"
+    crl_version: int | None = None

@@ -155,9 +155,11 @@ class Credential:
 class Trust:
     """What one trustpoint lets a peer be checked against.
 
-    anchors: DER of the CA certificates it holds. revocation_check: "crl" and "none", in order.
+    anchors: DER of the CA certificates that a path may end at. revocation_check: "crl" and "none",
+    in order. below: DER of CA certificates at hand that are to be checked like any other.
     """
 
     trustpoint: str
     anchors: tuple[bytes, ...]
     revocation_check: tuple[str, ...] = ("crl",)
+    below: tuple[bytes, ...] = ()

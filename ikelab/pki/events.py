@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """Action: ask a web server. handle: comes back in the reply. method: "GET" or "POST"."""
+    """Action: ask a web server. handle: comes back in the reply. method: "GET" or "POST".
+
+    limit: octets of the answer's body; a larger one is not read to its end.
+    """
 
     handle: str
     method: str
     url: str
     body: bytes = b""
     content_type: str = ""
+    limit: int = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,14 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True)
 class HttpFailed:
-    """Event: no answer to an `HttpRequest`. reason: for people ("connection refused")."""
+    """Event: no answer to an `HttpRequest`. reason: for people ("connection refused").
+
+    too_large: there was one, over the request's limit.
+    """
 
     handle: str
     reason: str
+    too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,9 +195,9 @@ def _alternative_names(
     )
 
 
-def crl_version(legacy: bool) -> int:
-    """Of our CRLs: 1 in the guide's time."""
-    return 1 if legacy else 2
+def crl_version(config: CertServerConfig, legacy: bool) -> int:
+    """Of our CRLs: what is configured, else 1 in the guide's time and 2 since."""
+    return config.crl_version or (1 if legacy else 2)
 
 
 def sign_crl(
@@ -206,13 +206,12 @@ def sign_crl(
     revoked: RevokedEntries,
     last: IssuedCrl | None,
     now: datetime,
-    legacy: bool,
 ) -> IssuedCrl:
     """The CRL that follows `last`: a greater number, and never an earlier thisUpdate.
 
-    revoked: of `crl_version`. legacy: version 1 without extensions, as the guide's 218 octets
-    show; the number is then only in our own records. A clock that was set back keeps the last date
-    until it has caught up.
+    revoked: of `crl_version`. Version 1 is without extensions, as the guide's 218 octets show; the
+    number is then only in our own records. A clock that was set back keeps the last date until it
+    has caught up.
     """
     ca = load_certificate(authority.certificate)
     start = now.replace(microsecond=0)
@@ -220,15 +219,16 @@ def sign_crl(
         start = max(start, last.this_update)
     number = 1 if last is None else last.number + 1
     end = start + config.lifetime_crl
+    plain = revoked.version == 1
     crl = build_crl(
         issuer=ca.subject,
         this_update=start,
         next_update=end,
-        number=None if legacy else number,
+        number=None if plain else number,
         revoked=revoked,
         key=authority.key,
         digest=config.hash,
-        authority_key_id=None if legacy else ca.subject_key_id,
+        authority_key_id=None if plain else ca.subject_key_id,
         version=revoked.version,
     )
     return IssuedCrl(number, start, end, crl)

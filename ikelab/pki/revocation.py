@@ -105,11 +105,21 @@ class RevocationChecker:
     """
 
     def __init__(self, legacy: bool = False, limit: int = CACHE_LIMIT) -> None:
-        self.limit = limit
+        self._limit = limit
         self._legacy = legacy
         self._cache: list[CachedCrl] = []
         self._fetches: dict[str, _Fetch] = {}
         self._sent = 0
+
+    @property
+    def limit(self) -> int:
+        """Octets of DER that the cache may hold, and one CRL may have."""
+        return self._limit
+
+    def set_limit(self, limit: int) -> None:
+        """`crypto pki crl cache size`: what has no room any more goes."""
+        self._limit = limit
+        self._make_room()
 
     def check(
         self, handle: int, certificates: Sequence[bytes], trusts: Sequence[Trust], now: Now
@@ -274,17 +284,18 @@ class RevocationChecker:
         self._sent += 1
         handle = f"crl {self._sent}"
         self._fetches[handle] = _Fetch(url, ca, waiting)
-        return [HttpRequest(handle, "GET", url)]
+        return [HttpRequest(handle, "GET", url, limit=self._limit)]
 
     def _accept(self, fetch: _Fetch, event: HttpReply | HttpFailed, at: datetime) -> Crl:
         """Verify what was fetched and cache it. Raises PkiError; the cache is then as before."""
         if isinstance(event, HttpFailed):
-            raise PkiError("crl-unavailable", event.reason)
+            reason = "crl-too-large" if event.too_large else "crl-unavailable"
+            raise PkiError(reason, event.reason)
         if event.status != 200:
             raise PkiError("crl-unavailable", f"HTTP status {event.status}")
-        if len(event.body) > self.limit:
+        if len(event.body) > self._limit:
             raise PkiError(
-                "crl-too-large", f"{len(event.body)} octets; the cache has room for {self.limit}"
+                "crl-too-large", f"{len(event.body)} octets; the cache has room for {self._limit}"
             )
         crl = load_crl(event.body)
         others = dict.fromkeys(item for check in fetch.waiting for item in check.others)
@@ -312,10 +323,10 @@ class RevocationChecker:
         ]
 
     def _make_room(self) -> None:
-        """Superseded CRLs go first, then the one fetched longest ago; never the newest."""
-        while sum(len(entry.crl.der) for entry in self._cache) > self.limit:
-            older = self._cache[:-1]
-            self._cache.remove(next((item for item in older if item.superseded), older[0]))
+        """Superseded CRLs go first, then the one fetched longest ago."""
+        while sum(len(entry.crl.der) for entry in self._cache) > self._limit:
+            gone = next((item for item in self._cache if item.superseded), self._cache[0])
+            self._cache.remove(gone)
 
 
 def _start(
@@ -330,20 +341,21 @@ def _start(
     if len(certificates) > _MAX_CERTIFICATES:
         raise PkiError("too-many-certificates", f"{len(certificates)}, at most {_MAX_CERTIFICATES}")
     # Peers send the CAs of their chain with their own certificate: mostly our anchors, again.
-    ours = {der for trust in trusts for der in trust.anchors}
+    ours = {der for trust in trusts for der in (*trust.anchors, *trust.below)}
     leaf, *others = [
         (_load_anchor if der in ours else load_certificate)(der) for der in certificates
     ]
     fault = PkiError("untrusted-issuer", f"no trustpoint knows {format_name(leaf.issuer)}")
     for trust in trusts:
         anchors = [_load_anchor(der) for der in trust.anchors]
+        at_hand = [*others, *(_load_anchor(der) for der in trust.below)]
         try:
-            path = _valid_path(leaf, others, anchors, at, legacy)
+            path = _valid_path(leaf, at_hand, anchors, at, legacy)
         except PkiError as error:
             if fault.reason == "untrusted-issuer":
                 fault = error
             continue
-        return _Check(handle, path, (*others, *anchors), trust)
+        return _Check(handle, path, (*at_hand, *anchors), trust)
     raise fault
 
 

@@ -29,8 +29,6 @@ from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 
 Handler = Callable[[HttpIn], HttpOut | Awaitable[HttpOut]]
 
-REPLY_OCTETS = 65536
-"""Largest answer the client takes: IOS's CRL cache holds 65536 octets."""
 
 _CHUNK = 4096  # h11 sees the header's limit broken once per read, so it may be exceeded by this
 _REPLY_HEADER = 16384  # octets of an answer's status line and header fields
@@ -236,10 +234,8 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def fetch(
-    request: HttpRequest, *, limit: int = REPLY_OCTETS, timeout: float = 10.0
-) -> HttpReply | HttpFailed:
-    """Ask a web server of the lab once. limit: octets of the answer's body; timeout: seconds.
+async def fetch(request: HttpRequest, *, timeout: float = 10.0) -> HttpReply | HttpFailed:
+    """Ask a web server of the lab once. timeout: seconds.
 
     Only `http://` with a dotted address: a lab has no DNS, and no file of it may make us ask the
     host's. Redirects come back as the 3xx they are. Never raises for what the network does.
@@ -247,7 +243,7 @@ async def fetch(
     try:
         address, port, target = _parse_url(request.url)
         async with asyncio.timeout(timeout):
-            return await _fetch(request, address, port, target, limit)
+            return await _fetch(request, address, port, target)
     except TimeoutError:
         return HttpFailed(request.handle, f"no answer in {timeout:g} s")
     except OSError as error:
@@ -277,14 +273,14 @@ def _parse_url(url: str) -> tuple[str, int, str]:
 
 
 async def _fetch(
-    request: HttpRequest, address: str, port: int, target: str, limit: int
+    request: HttpRequest, address: str, port: int, target: str
 ) -> HttpReply | HttpFailed:
     reader, writer = await asyncio.open_connection(address, port, limit=_CHUNK)
     try:
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_REPLY_HEADER)
         host = address if port == _SCHEME_PORT else f"{address}:{port}"
         _write_request(http, writer, request, host, target)
-        reply = await _read_reply(http, reader, request.handle, limit)
+        reply = await _read_reply(http, reader, request)
         if isinstance(reply, HttpReply):
             await _part(reader, writer)
         return reply
@@ -307,8 +303,9 @@ def _write_request(
 
 
 async def _read_reply(
-    http: h11.Connection, reader: asyncio.StreamReader, handle: str, limit: int
+    http: h11.Connection, reader: asyncio.StreamReader, request: HttpRequest
 ) -> HttpReply | HttpFailed:
+    handle, limit = request.handle, request.limit
     response: h11.Response | None = None
     body = bytearray()
     while True:
@@ -318,7 +315,8 @@ async def _read_reply(
             case h11.Data():
                 body += event.data
                 if len(body) > limit:
-                    return HttpFailed(handle, f"the answer has more than {limit} octets")
+                    reason = f"the answer has more than {limit} octets"
+                    return HttpFailed(handle, reason, too_large=True)
             case h11.EndOfMessage():
                 assert response is not None
                 return HttpReply(handle, response.status_code, _media_type(response), bytes(body))

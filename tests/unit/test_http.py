@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -312,9 +313,10 @@ def test_redirect_is_not_followed() -> None:
     ],
 )
 def test_bad_answers_are_failures_with_a_reason(octets: bytes, reason: str) -> None:
-    reply, _ = answering(octets, lambda port: fetch(get(port), limit=100))
+    reply, _ = answering(octets, lambda port: fetch(replace(get(port), limit=100)))
     assert isinstance(reply, HttpFailed) and reply.handle == "h"
     assert any(part in reply.reason for part in reason.split("|")), reply.reason
+    assert reply.too_large == ("more than" in reason)
 
 
 def test_drip_feed_meets_the_time_limit() -> None:

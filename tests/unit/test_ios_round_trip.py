@@ -131,8 +131,12 @@ TRUSTPOINTS = (
         st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
         st.integers(1, 60).map(lambda minutes: 60 * minutes),
         st.integers(1, 100),
+        st.none() | LABELS,
         st.sampled_from([None, None, "base64", "pem"]),
+        chain_validation=st.sampled_from(["stop", "continue"]),
+        parent=st.none() | LABELS,
     )
+    .map(lambda t: replace(t, parent=None) if t.chain_validation == "stop" else t)
     .map(lambda t: replace(t, enrollment_url=None, auto_enroll=None) if t.terminal else t)
     .map(lambda t: t if t.auto_enroll else replace(t, regenerate=False))
 )
@@ -153,6 +157,7 @@ SERVERS = st.builds(
     st.none() | st.just("http://192.0.2.9/x.crl"),
     st.none() | SPANS | st.just(timedelta(days=30)),
     st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
+    st.none() | st.integers(1, 2),
 )
 TUNNELS = st.builds(
     TunnelConfig,
@@ -205,6 +210,7 @@ CONFIGS = st.builds(
     st.booleans(),
     st.just(80) | st.integers(1024, 65535),
     st.just(()) | st.just((StaticRoute("10.0.0.0", "255.0.0.0", "192.0.2.1"),)),
+    crl_cache=st.just(64) | st.integers(1, 16384),
 ).flatmap(
     lambda config: st.builds(
         lambda labels: replace(config, exportable=labels),

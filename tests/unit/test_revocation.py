@@ -202,6 +202,30 @@ def test_every_ca_below_the_anchor_is_looked_up() -> None:
     assert accepted == PathAccepted(1, "root", (*peer, ROOT_CERTIFICATE))
 
 
+def test_a_revoked_subordinate_ca_goes_unnoticed_where_the_path_stops_at_it() -> None:
+    """`chain-validation stop`, IOS's default: what was authenticated is trusted."""
+    hub = Hub(web={DU_URL: list_of(DU), ROOT_URL: list_of(ROOT, 9)})
+    assert reason(hub.check(trusts=(Trust("du", (DU_CERTIFICATE,)),))) == "accepted"
+    assert hub.fetched == [DU_URL]
+
+
+def test_with_chain_validation_continue_a_revoked_subordinate_ca_is_out() -> None:
+    upwards = Trust("du", (ROOT_CERTIFICATE,), below=(DU_CERTIFICATE,))
+    hub = Hub(web={DU_URL: list_of(DU), ROOT_URL: list_of(ROOT)})
+    assert reason(hub.check(trusts=(upwards,))) == "accepted"
+    assert set(hub.fetched) == {DU_URL, ROOT_URL}
+    hub.web[ROOT_URL] = list_of(ROOT, 9, number=2, start=timedelta(seconds=5))
+    hub.checker.clear()
+    found = verdict(hub.check(trusts=(upwards,)))
+    assert isinstance(found, PathRefused) and found.reason == "revoked"
+    assert "cn=du-subca (serial 0x9)" in found.detail
+
+
+def test_with_chain_validation_continue_but_no_root_nobody_is_trusted() -> None:
+    nowhere = Trust("du", (), below=(DU_CERTIFICATE,))
+    assert reason(Hub(web={DU_URL: list_of(DU)}).check(trusts=(nowhere,))) == "untrusted-issuer"
+
+
 def test_the_trustpoint_that_knows_the_issuer_vouches() -> None:
     hub = Hub(web={DU_URL: list_of(DU)})
     elsewhere = Trust("ra", (certify(ROOT, ROOT, 1, key=203, issuer_key=203),))
@@ -414,6 +438,40 @@ def test_the_cache_stays_within_its_limit_and_drops_superseded_lists_first() -> 
         assert hub.checker.size(hub.now.wall) <= CACHE_LIMIT
     numbers = [(entry.crl.issuer, entry.crl.number) for entry in hub.checker.entries(hub.now.wall)]
     assert numbers == [(ROOT, 1), (DU, 2), (DU, 3)]
+
+
+def test_a_smaller_cache_drops_what_has_no_room_and_fetches_no_larger_list() -> None:
+    hub = Hub(web={DU_URL: list_of(DU), ROOT_URL: list_of(ROOT)})
+    hub.check()
+    hub.carry(hub.checker.request(ROOT_URL, ROOT_CERTIFICATE))
+    hub.checker.set_limit(len(hub.web[ROOT_URL]))
+    assert [entry.crl.issuer for entry in hub.checker.entries(hub.now.wall)] == [ROOT]
+    hub.web[DU_URL] = list_of(DU, *range(1000, 1010))
+    actions = hub.check()
+    [refused] = [item for item in actions if isinstance(item, CrlRefused)]
+    room = f"the cache has room for {hub.checker.limit}"
+    assert refused.reason.startswith("crl-too-large: ") and room in refused.reason
+    assert reason(actions) == "crl-unavailable"
+
+
+def test_a_larger_cache_fetches_what_was_too_large() -> None:
+    """The size goes with the request, so that no more is read off the wire than may be kept."""
+    hub = Hub(web={DU_URL: list_of(DU, *range(1 << 60, (1 << 60) + 3000))})
+    assert len(hub.web[DU_URL]) > CACHE_LIMIT
+    assert reason(hub.check()) == "crl-unavailable"
+    hub.checker.set_limit(128 * 1024)
+    [asked] = hub.checker.check(99, (SPOKE_CERTIFICATE,), (BY_DU,), hub.now)
+    assert isinstance(asked, HttpRequest) and asked.limit == 128 * 1024
+    assert isinstance(verdict(hub.carry([asked])), PathAccepted)
+
+
+def test_what_a_web_server_cuts_off_at_the_limit_is_too_large() -> None:
+    hub = Hub(web={})
+    [asked] = hub.checker.check(1, (SPOKE_CERTIFICATE,), (BY_DU,), hub.now)
+    assert isinstance(asked, HttpRequest)
+    failed = HttpFailed(asked.handle, "the answer has more than 65536 octets", too_large=True)
+    [refused, _] = hub.checker.handle(failed, hub.now)
+    assert isinstance(refused, CrlRefused) and refused.reason.startswith("crl-too-large: ")
 
 
 def test_two_lists_that_do_not_fit_together_do_not_chase_each_other_for_ever() -> None:
