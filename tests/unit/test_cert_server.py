@@ -728,6 +728,19 @@ def test_revocations_of_before_and_after_a_restart_are_all_in_the_crl(tmp_path: 
     assert [entry.serial_number for entry in present_crl(asker)] == [9, 4, 12, 7]
 
 
+def test_crls_of_version_1_are_written_on_request_and_numbers_go_on_afterwards() -> None:
+    asker = enabled(grant="auto")
+    asker.server.revoke(issued(asker.enroll()).serial, asker.scene.now(), reason=1)
+    newest = load_crl(asker.server.store.load_crl().crl)
+    assert (newest.version, newest.number) == (2, 2)
+    for version, number in ((1, None), (2, 4)):
+        asker.server.config = replace(asker.server.config, crl_version=version)
+        asker.server.publish_crl(asker.scene.now())
+        written = load_crl(asker.server.store.load_crl().crl)
+        assert (written.version, written.number) == (version, number)
+        assert written.revoked.keys() == newest.revoked.keys()
+
+
 def test_revoking_twice_changes_nothing() -> None:
     asker = enabled(grant="auto")
     serial = issued(asker.enroll()).serial
