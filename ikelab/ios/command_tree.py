@@ -41,8 +41,9 @@ from ikelab.ios.crypto_commands import (
 from ikelab.ios.exec_commands import EXEC_ROWS
 from ikelab.ios.grammar import Failure, Fault, Grammar, Weak, match_line
 from ikelab.ios.parameters import Line
-from ikelab.ios.pki_commands import PKI_ROWS, SERVER_ROWS, TRUSTPOINT_ROWS
+from ikelab.ios.pki_commands import PKI_ROWS, TRUSTPOINT_ROWS
 from ikelab.ios.row import Edit, Mode, Row
+from ikelab.ios.server_commands import SERVER_ROWS
 from ikelab.ios.system_commands import HOST_ROWS, INTERFACE_ROWS, NETWORK_ROWS
 from ikelab.ios.text import visible
 

@@ -1,10 +1,11 @@
-"""Certificates as the IKE engine is told of them: a peer's that holds, and our own."""
+"""Certificates as the IKE engine is told of them: a peer's that holds, our own, and whose hold."""
 
 from __future__ import annotations
 
 from ikelab.errors import PkiError
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.policy import Credential
+from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.name import names_match
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import load_certificate
@@ -38,6 +39,21 @@ def _names_subject(peer_id: tuple[int, bytes], subject: bytes) -> bool:
         return id_type == IdType.ID_DER_ASN1_DN and names_match(data, subject)
     except PkiError:  # the peer's octets are no Name
         return False
+
+
+def trust_of(trustpoint: Trustpoint, parent: Trust | None = None) -> Trust:
+    """What peers are checked against: the CA accepted, or with `chain-validation continue` the
+    roots above it. parent: of the trustpoint that is named there, None where none is.
+    """
+    name, methods = trustpoint.config.name, trustpoint.config.revocation_check
+    if trustpoint.config.chain_validation == "stop":
+        return Trust(name, trustpoint.anchors[:1], methods)
+    held = [load_certificate(der) for der in trustpoint.anchors]
+    roots = tuple(item.der for item in held if item.is_self_issued)
+    below = tuple(item.der for item in held if not item.is_self_issued)
+    if parent is not None:
+        roots, below = parent.anchors, (*below, *parent.below)
+    return Trust(name, roots, methods, below)
 
 
 def credential_of(trustpoint: Trustpoint) -> Credential | None:

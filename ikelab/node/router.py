@@ -21,7 +21,7 @@ from ikelab.errors import PkiError
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
-from ikelab.node.credentials import accepted, credential_of
+from ikelab.node.credentials import accepted, credential_of, trust_of
 from ikelab.node.events import (
     AcquireSa,
     FileNotStored,
@@ -427,7 +427,7 @@ class Router:
         followed upwards; `find_faults` has seen to it that this ends.
         """
         parent = self.trustpoints.get(point.config.parent or "")
-        return point.trust(None if parent is None else self._trust(parent))
+        return trust_of(point, None if parent is None else self._trust(parent))
 
     def _ike_trustpoints(self) -> Iterator[Trustpoint]:
         """All but those of certificate servers, whose certificates sign certificates only."""

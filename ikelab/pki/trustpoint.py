@@ -27,7 +27,6 @@ from ikelab.pki.enrollment_events import (
     PastedCertificate,
     RenewalStarted,
     TimerFired,
-    Trust,
     TrustpointAction,
     TrustpointEvent,
 )
@@ -152,20 +151,6 @@ class Trustpoint:
     def anchors(self) -> tuple[bytes, ...]:
         """CA certificates held, DER: the one accepted first, then those above it."""
         return self._stored.ca_certificates
-
-    def trust(self, parent: Trust | None = None) -> Trust:
-        """What peers are checked against: the CA accepted, or with `chain-validation continue` the
-        roots above it. parent: of the trustpoint that is named there, None where none is.
-        """
-        name, methods = self.config.name, self.config.revocation_check
-        if self.config.chain_validation == "stop":
-            return Trust(name, self.anchors[:1], methods)
-        held = [load_certificate(der) for der in self.anchors]
-        roots = tuple(item.der for item in held if item.is_self_issued)
-        below = tuple(item.der for item in held if not item.is_self_issued)
-        if parent is not None:
-            roots, below = parent.anchors, (*below, *parent.below)
-        return Trust(name, roots, methods, below)
 
     @property
     def waiting(self) -> RequestSent | None:
