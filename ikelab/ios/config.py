@@ -15,6 +15,7 @@ from typing import Literal
 
 from ikelab.errors import ConfigError
 from ikelab.isakmp.policy import (
+    AggressivePeer,
     IpsecProfile,
     IsakmpPolicy,
     IsakmpProfile,
@@ -87,8 +88,8 @@ class RunningConfig:
     """One node's whole configuration.
 
     key_pairs: RSA key pairs to make where absent, label to bits of modulus; exportable: labels of
-    those that may leave the router again. policies: by priority. crl_cache: kilobytes (1024 octets)
-    of CRLs that are kept, and the largest CRL that is fetched.
+    those that may leave the router again. policies: by priority. aggressive_peers: by address.
+    crl_cache: kilobytes (1024 octets) of CRLs that are kept, and the largest CRL that is fetched.
     """
 
     hostname: str = "Router"
@@ -100,6 +101,8 @@ class RunningConfig:
     policies: Mapping[int, IsakmpPolicy] = field(default_factory=dict)
     identity: IdType = IdType.ID_IPV4_ADDR
     keepalive: Keepalive | None = None
+    aggressive_mode: bool = False
+    aggressive_peers: Mapping[str, AggressivePeer] = field(default_factory=dict)
     profiles: Mapping[str, IsakmpProfile] = field(default_factory=dict)
     transform_sets: Mapping[str, TransformSet] = field(default_factory=dict)
     ipsec_profiles: Mapping[str, IpsecProfile] = field(default_factory=dict)

@@ -207,6 +207,7 @@ def _show_keys(keyring: Keyring) -> list[Shown]:
     return [
         shown(address=key.address, mask=None if key.mask == host else key.mask, key=key.key)
         for key in keyring.keys
+        if not key.hostname
     ]
 
 

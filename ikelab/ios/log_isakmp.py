@@ -43,11 +43,16 @@ _ATTEMPT = re.compile(r"\(attempt (?P<number>\d+) of (?P<budget>\d+)\)$")
 _SENT_IN = {
     **{"MM1": "MM_NO_STATE", "MM2": "MM_SA_SETUP", "MM3": "MM_SA_SETUP"},
     **{"MM4": "MM_KEY_EXCH", "MM5": "MM_KEY_EXCH", "MM6": "MM_KEY_EXCH"},
+    **{"AM1": "AG_INIT_EXCH", "AM2": "AG_INIT_EXCH", "AM3": "AG_INIT_EXCH"},
 }
 _TAKEN_IN = {
     **{"MM2": "MM_NO_STATE", "MM3": "MM_SA_SETUP", "MM4": "MM_SA_SETUP"},
     **{"MM5": "MM_KEY_EXCH", "MM6": "MM_KEY_EXCH"},
+    **{"AM2": "AG_INIT_EXCH", "AM3": "AG_INIT_EXCH"},
 }
+_OPENING = ("MM1", "AM1")
+# States of aggressive mode that IOS has no name for: rows that lead through them print as one.
+_OURS = "AGGRESSIVE_"
 _NAMED = {"SA": "SA", "KE": "KE", "NONCE": "NONCE", "ID": "ID", "CERT": "CERT", "SIG": "SIG"}
 _NAMED |= {"HASH": "HASH", "D": "DELETE", "N": "NOTIFY"}
 _NEXT_PAYLOAD = {"CERT": 6, "HASH": 8, "SIG": 9, "N": 11}
@@ -61,6 +66,10 @@ _VENDORS = {
 }
 # Trace name -> IOS's lines for it. {c}: conn-id, {peer}: address, others: the trace's values.
 _TRACES: Mapping[str, tuple[str, ...]] = {
+    "aggressive-mode-not-started": (
+        "ISAKMP:({c}):Can not start Aggressive mode, trying Main mode.",
+    ),
+    "beginning-aggressive-mode": ("ISAKMP:({c}): beginning Aggressive Mode exchange",),
     "beginning-main-mode": ("ISAKMP:({c}): beginning Main Mode exchange",),
     "policy-refused": (
         "ISAKMP:({c}):Checking ISAKMP transform {transform} against priority {priority} policy",
@@ -107,6 +116,7 @@ class IsakmpLog:
     _roles: dict[Endpoint, str] = field(default_factory=dict)
     _signing: dict[Endpoint, bool] = field(default_factory=dict)
     _installing: dict[tuple[Endpoint, int], Transition] = field(default_factory=dict)
+    _entered: dict[Endpoint, Transition] = field(default_factory=dict)
     _taken: PlainMessage | None = None
     _names: tuple[str, ...] = ()
     _held: list[str] = field(default_factory=list)
@@ -146,12 +156,12 @@ class IsakmpLog:
 
     def _receive(self, action: PlainMessage) -> Iterator[str]:
         message = self._message_of(action.comment, action.remote)
-        conn_id = self._conn_ids.get(action.remote, 0) if message != "MM1" else 0
+        conn_id = self._conn_ids.get(action.remote, 0) if message not in _OPENING else 0
         shown = self._shown(_TAKEN_IN, message, action.remote, conn_id)
         ends = f"dport {action.local.port} sport {action.remote.port} Global"
         yield f"ISAKMP (0:{conn_id}): received packet from {action.remote.address} {ends}{shown}"
         self._names = action.payloads
-        if message.startswith("MM"):
+        if message.startswith(("MM", "AM")):
             self._taken = action
         else:
             yield from _payloads(action, conn_id)
@@ -180,7 +190,7 @@ class IsakmpLog:
         """Role and state behind an address; nothing where the message is not known."""
         if not message:
             return ""
-        if message == "MM1" and states is _TAKEN_IN:
+        if message in _OPENING and states is _TAKEN_IN:
             return " (N) NEW SA"
         # A notify in clear belongs to an SA without keys.
         idle = "QM_IDLE" if conn_id else "MM_NO_STATE"
@@ -208,6 +218,12 @@ class IsakmpLog:
     def _transition(self, action: Transition) -> Iterator[str]:
         node = ""
         major, minor, old = action.major, action.minor, action.old_state
+        if action.new_state.startswith(_OURS):
+            if not old.startswith(_OURS):
+                _remember(self._entered, action.peer, action)
+            return
+        if old.startswith(_OURS) and (first := self._entered.pop(action.peer, None)) is not None:
+            major, minor, old = first.major, first.minor, first.old_state
         if action.message_id:
             node = f"Node {_signed(action.message_id)}, "
             if self.dialect == "12.4":

@@ -33,6 +33,7 @@ class Mode(Enum):
     CA_TRUSTPOINT = "ca-trustpoint"
     CS_SERVER = "cs-server"
     CONFIG_ISAKMP = "config-isakmp"
+    CONFIG_ISAKMP_PEER = "config-isakmp-peer"
     CONF_ISA_PROF = "conf-isa-prof"
     CONF_KEYRING = "conf-keyring"
     CFG_CRYPTO_TRANS = "cfg-crypto-trans"

@@ -26,7 +26,7 @@ from ikelab.isakmp.message import Opened
 from ikelab.isakmp.policy import IsakmpConfig
 from ikelab.isakmp.reasons import REASONS, UNKNOWN
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa, SaTable
-from ikelab.isakmp.state import Input, Major, Minor, QmState, State, main_mode_row
+from ikelab.isakmp.state import Input, Major, Minor, QmState, State, phase1_row
 from ikelab.isakmp.work import KeySource, Work
 from ikelab.types import Endpoint, Now, Rng
 from ikelab.wire.isakmp import Header, build_message, build_payloads
@@ -124,7 +124,7 @@ class Context:
             Trace(sa.remote, sa.conn_id, "deleting-sa", (("reason", reason), ("state", sa.shown)))
         ]
         given = (Major.INTERNAL, Minor.PHASE1_DEL)
-        row = main_mode_row(sa.state, given)
+        row = phase1_row(sa.state, given)
         if row is not None:
             assert isinstance(row.new_state, State)
             actions.append(transition(sa, 0, given, sa.state, row.new_state))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ikelab.isakmp.state import (
+    AGGRESSIVE_MODE,
     MAIN_MODE,
     QUICK_MODE_INITIATOR,
     QUICK_MODE_RESPONDER,
@@ -21,13 +22,17 @@ from ikelab.isakmp.state import (
 
 Entry = tuple[tuple[State | QmState, Input], Row]
 
+_WORK_ON_ITSELF = (Minor.PROCESS_MAIN_MODE, Minor.PROCESS_AGGRESSIVE_MODE)
+
 _HEAD = """\
 # State tables of IKEv1
 
 Drawn from `state.py`, the tables that the engine runs, by `python -m ikelab.isakmp.diagram`.
 States and inputs are IOS's names, as `debug crypto isakmp` prints them: `Old State = ... New State
 = ...` after `Input = major, minor`. An edge says: input, then what is taken (<) or sent (>). Edges
-of IKE_PROCESS_ERROR go back to where the SA was before the refused message.
+of IKE_PROCESS_ERROR go back to where the SA was before the refused message. Aggressive mode ends
+where main mode does, in IKE_P1_COMPLETE; its AGGRESSIVE_* states and PROCESS_AGGRESSIVE_MODE are
+ours, and IOS's log passes over them.
 """
 
 
@@ -64,10 +69,10 @@ def table(rows: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _of_role(letter: str) -> list[Entry]:
-    """Main mode rows of one role: those that touch its states, and those of both."""
+def _of_role(letter: str, mode: Mapping[tuple[State, Input], Row]) -> list[Entry]:
+    """Phase 1 rows of one role: those that touch its states, and those of both."""
     found: list[Entry] = []
-    for (state, given), row in MAIN_MODE.items():
+    for (state, given), row in mode.items():
         names = (state.value, row.new_state.value)
         other = "_R_" if letter == "I" else "_I_"
         if not any(other in name for name in names):
@@ -82,18 +87,16 @@ def _entries(rows: Mapping[tuple[QmState, Input], Row]) -> list[Entry]:
 def document() -> str:
     """`STATES.md`."""
     sections: list[tuple[str, list[Entry]]] = [
-        ("Main mode, initiator", _of_role("I")),
-        ("Main mode, responder", _of_role("R")),
+        ("Main mode, initiator", _of_role("I", MAIN_MODE)),
+        ("Main mode, responder", _of_role("R", MAIN_MODE)),
+        ("Aggressive mode, initiator", _of_role("I", AGGRESSIVE_MODE)),
+        ("Aggressive mode, responder", _of_role("R", AGGRESSIVE_MODE)),
         ("Quick mode, initiator", _entries(QUICK_MODE_INITIATOR)),
         ("Quick mode, responder", _entries(QUICK_MODE_RESPONDER)),
     ]
     parts = [_HEAD]
     for title, rows in sections:
-        drawn = [
-            entry
-            for entry in rows
-            if entry[0][1][1] is not Minor.PROCESS_MAIN_MODE  # a state's work on itself
-        ]
+        drawn = [entry for entry in rows if entry[0][1][1] not in _WORK_ON_ITSELF]
         parts.append(f"## {title}\n\n```mermaid\n{mermaid(drawn)}\n```\n\n{table(rows)}\n")
     return "\n".join(parts)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import faults, informational, rows
+from ikelab.isakmp import admission, faults, identity, informational, rows, teardown
 from ikelab.isakmp.context import Context, notify_name
 from ikelab.isakmp.events import (
     Action,
@@ -54,12 +54,6 @@ from ikelab.types import Endpoint, Now, Rng, TimeBase, Timer
 from ikelab.wire.isakmp import Header, parse_header
 from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType, ProtocolId
 
-if TYPE_CHECKING:
-    pass
-
-HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
-HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
-
 
 class IsakmpEngine:
     """All of one router's IKE. Deterministic: same events, time, octets and keys, same actions."""
@@ -71,7 +65,7 @@ class IsakmpEngine:
         self._upkeep = Upkeep(
             self._context,
             self._request,
-            self._start_main_mode,
+            self._start_phase1,
             lambda remote: bool(self._pending.get(remote)),
         )
 
@@ -112,7 +106,9 @@ class IsakmpEngine:
             case PeerCertRefused():
                 return self._cert_refused(event, now)
             case Clear():
-                return self._clear(event, now)
+                if not event.phase2_only:
+                    self._forget_requests(event.peer)
+                return teardown.clear(self._context, event, now)
             case ConfigChanged(config):
                 self._context.config = config
                 return []
@@ -131,8 +127,8 @@ class IsakmpEngine:
             header = parse_header(event.octets)
             check_header(header)
             match header.exchange_type:
-                case ExchangeType.IDENTITY_PROTECTION:
-                    return self._receive_main_mode(header, event, now)
+                case ExchangeType.IDENTITY_PROTECTION | ExchangeType.AGGRESSIVE:
+                    return self._receive_phase1(header, event, now)
                 case ExchangeType.QUICK:
                     return self._receive_quick_mode(header, event, now)
                 case _:
@@ -142,7 +138,7 @@ class IsakmpEngine:
         except ProtocolError as error:
             return [self._context.refused(event.remote, 0, "datagram", error)]
 
-    def _receive_main_mode(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
+    def _receive_phase1(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
         sa = self.table.find(header.cky_i, header.cky_r)
         if sa is None and header.cky_r == NO_COOKIE:
             sa = self.table.find_half_open(header.cky_i, initiator=False)
@@ -161,35 +157,25 @@ class IsakmpEngine:
             raise faults.changed_repeat()
         if sa.awaiting_cert:
             raise faults.busy()
-        return self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
+        return self._phase1(sa, _phase1_message(header), now, (header, event.octets))
 
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
-        made_room = self._make_room(event.remote)
+        if header.exchange_type == ExchangeType.AGGRESSIVE and not self.config.aggressive_mode:
+            raise faults.aggressive_mode_disabled()
+        made_room = admission.make_room(self._context, event.remote)
         sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
-        actions = self._main_mode(sa, (Major.FROM_PEER, Minor.MM_EXCH), now, (header, event.octets))
+        sa.exchange = ExchangeType(header.exchange_type)
+        actions = self._phase1(sa, _phase1_message(header), now, (header, event.octets))
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]
         return [*made_room, *actions]
 
-    def _make_room(self, remote: Endpoint) -> list[Action]:
-        """Anybody may send message 1: the oldest half-open SAs give way, complete ones never do."""
-        half_open = [
-            sa for sa in self.table.sas.values() if not sa.initiator and not sa.is_complete
-        ]
-        same = [sa for sa in half_open if sa.remote.address == remote.address]
-        actions: list[Action] = []
-        for found, limit in ((same, HALF_OPEN_OF_ADDRESS), (half_open, HALF_OPEN_IN_ALL)):
-            if len(found) >= limit:
-                oldest = min(found, key=lambda sa: sa.created)
-                error = faults.half_open_limit(len(found) + 1, limit)
-                actions.append(self._context.refused(oldest.remote, 0, "MM1", error))
-                actions += self._context.drop_sa(oldest, "half-open limit")
-                half_open = [sa for sa in half_open if sa is not oldest]
-        return actions
-
     def _receive_quick_mode(
         self, header: Header, event: DatagramReceived, now: Now
     ) -> list[Action]:
+        asked = self._ask_for_am3(header, event)
+        if asked:
+            return asked
         sa = self._complete_sa(header, event)
         node = self.table.find_node(sa, header.message_id)
         if node is None:
@@ -232,6 +218,18 @@ class IsakmpEngine:
             raise faults.phase1_incomplete(sa)
         return sa
 
+    def _ask_for_am3(self, header: Header, event: DatagramReceived) -> list[Action]:
+        """Quick mode before message 3 of aggressive mode came: it is lost. Message 2 fetches it.
+
+        Nothing else asks for it. The sender knows our cookie, so message 2 goes to nobody new.
+        """
+        sa = self.table.find(header.cky_i, header.cky_r)
+        if sa is None or sa.state is not State.IKE_R_AM2 or event.remote != sa.remote:
+            return []
+        assert sa.last_sent is not None
+        told = self._context.refused(sa.remote, sa.conn_id, "QM1", faults.phase1_incomplete(sa))
+        return [told, replace(sa.last_sent, comment=f"{sa.last_sent.comment} (repeated)")]
+
     def _clear_informational(self, header: Header, event: DatagramReceived) -> list[Action]:
         """Unauthenticated: told, counted, never obeyed (hostile networks forge these)."""
         opened = open_clear(header, event.octets)
@@ -261,7 +259,7 @@ class IsakmpEngine:
             return [told]
         return [told, replace(answer, comment=f"{answer.comment} (repeated on request)")]
 
-    def _main_mode(
+    def _phase1(
         self, sa: IsakmpSa, given: Input, now: Now, datagram: rows.Datagram | None = None
     ) -> list[Action]:
         """Run the rows; when they complete phase 1, go on with what waited for it."""
@@ -276,23 +274,13 @@ class IsakmpEngine:
     def _phase1_up(self, sa: IsakmpSa) -> list[Action]:
         actions: list[Action] = []
         if sa.peer_initial_contact:
-            actions += self._forget_older(sa)
+            actions += teardown.forget_older(self._context, sa)
         waiting = self._pending.pop(sa.remote, {})
         for name, flow in waiting.items():
             if flow.isakmp_profile in (None, sa.profile):
                 actions += self._start_quick_mode(sa, flow)
             else:  # its own main mode is under way, for another profile
                 self._pending.setdefault(sa.remote, {})[name] = flow
-        return actions
-
-    def _forget_older(self, sa: IsakmpSa) -> list[Action]:
-        """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no older SA."""
-        actions: list[Action] = []
-        for pair in self.table.pairs_with(sa.remote):
-            actions.append(self._context.remove_pair(pair, "initial contact"))
-        for other in list(self.table.sas.values()):
-            if other.remote == sa.remote and other.handle != sa.handle and other.is_complete:
-                actions += self._context.drop_sa(other, "initial contact")
         return actions
 
     # --- requests of the data plane ---------------------------------------------------------------
@@ -312,14 +300,21 @@ class IsakmpEngine:
         self._pending.setdefault(flow.remote, {})[flow.name] = flow
         if self.table.negotiating_with(flow.remote, flow.isakmp_profile) is not None:
             return []
-        return self._start_main_mode(flow.local, flow.remote, flow.isakmp_profile, now)
+        return self._start_phase1(flow.local, flow.remote, flow.isakmp_profile, now)
 
-    def _start_main_mode(
+    def _forget_requests(self, peer: str | None) -> None:
+        for remote in [one for one in self._pending if peer in (None, one.address)]:
+            del self._pending[remote]
+
+    def _start_phase1(
         self, local: Endpoint, remote: Endpoint, profile: str | None, now: Now
     ) -> list[Action]:
         sa = self._new_sa(local, remote, now, initiator=True)
         sa.requested_profile = profile
-        actions = self._main_mode(sa, (Major.FROM_IPSEC, Minor.SA_REQ_MM), now)
+        minor = Minor.SA_REQ_MM
+        if identity.find_aggressive_peer(self.config, remote.address) is not None:
+            sa.exchange, minor = ExchangeType.AGGRESSIVE, Minor.SA_REQ_AM
+        actions = self._phase1(sa, (Major.FROM_IPSEC, minor), now)
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]
             self._pending.pop(remote, None)  # the next packet asks again
@@ -415,7 +410,9 @@ class IsakmpEngine:
             return []
         ready = sa.draft()
         ready.peer_cert, ready.awaiting_cert = event, False
-        return self._main_mode(ready, (Major.INTERNAL, Minor.PROCESS_MAIN_MODE), now)
+        is_main = sa.exchange is ExchangeType.IDENTITY_PROTECTION
+        minor = Minor.PROCESS_MAIN_MODE if is_main else Minor.PROCESS_AGGRESSIVE_MODE
+        return self._phase1(ready, (Major.INTERNAL, minor), now)
 
     def _cert_refused(self, event: PeerCertRefused, now: Now) -> list[Action]:
         sa = self.table.sas.get(event.handle)
@@ -449,27 +446,10 @@ class IsakmpEngine:
             case _:
                 assert_never(meaning)
 
-    # --- tearing down -----------------------------------------------------------------------------
 
-    def _clear(self, event: Clear, now: Now) -> list[Action]:
-        actions: list[Action] = []
-        for sa in list(self.table.sas.values()):
-            if event.peer not in (None, sa.remote.address):
-                continue
-            if sa.is_complete and sa is self.table.established_with(sa.remote):
-                actions += self._context.delete_pairs(
-                    sa, list(self.table.pairs_with(sa.remote)), now
-                )
-            if event.phase2_only:
-                continue
-            self._pending.pop(sa.remote, None)
-            if sa.is_complete:
-                actions += self._context.inform(sa, [informational.delete_isakmp(sa)], now)
-            actions += self._context.drop_sa(sa, "cleared by the user")
-        for pair in list(self.table.pairs.values()):  # whose ISAKMP SA is gone already
-            if event.peer in (None, pair.remote.address):
-                actions.append(self._context.remove_pair(pair, "cleared by the user"))
-        return actions
+def _phase1_message(header: Header) -> Input:
+    is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
+    return Major.FROM_PEER, Minor.MM_EXCH if is_main else Minor.AM_EXCH
 
 
 def _heard_from(sa: IsakmpSa, config: IsakmpConfig, now: Now) -> None:

@@ -80,6 +80,17 @@ def phase1_incomplete(sa: IsakmpSa) -> ProtocolError:
     )
 
 
+def aggressive_mode_disabled() -> ProtocolError:
+    """Aggressive mode where the configuration does not allow it."""
+    return ProtocolError(
+        "aggressive-mode-disabled",
+        "the peer begins aggressive mode, which is off here",
+        seen="aggressive mode",
+        wanted="main mode",
+        config="crypto isakmp aggressive-mode disable",
+    )
+
+
 def cert_refused(event: PeerCertRefused) -> ProtocolError:
     """The PKI's verdict on what the peer presented."""
     detail = event.detail or event.reason

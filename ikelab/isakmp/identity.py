@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.events import PeerCertAccepted
 from ikelab.isakmp.policy import (
+    AggressivePeer,
     Credential,
     IdentityMatch,
     IsakmpConfig,
@@ -244,11 +245,38 @@ def find_pre_shared_key(keyrings: Sequence[Keyring], address: str) -> tuple[str,
     found: list[tuple[int, str, bytes]] = []
     for keyring in keyrings:
         for key in keyring.keys:
+            if key.hostname:
+                continue
             network = IPv4Network(f"{key.address}/{key.mask}", strict=False)
             if IPv4Address(address) in network:
                 found.append((network.prefixlen, keyring.name, key.key.encode()))
     best = max(found, key=lambda entry: entry[0], default=None)
     return None if best is None else best[1:]
+
+
+def find_key_of_hostname(
+    keyrings: Sequence[Keyring], peer_id: tuple[int, bytes]
+) -> tuple[str, bytes] | None:
+    """Keyring name and key of `pre-shared-key hostname`: for an ID that came before the keys.
+
+    That is the responder's case in aggressive mode; names count without regard to case.
+    """
+    id_type, data = peer_id
+    if id_type not in (IdType.ID_FQDN, IdType.ID_USER_FQDN):
+        return None
+    name = data.decode("ascii", "replace").lower()
+    for keyring in keyrings:
+        for key in keyring.keys:
+            if key.hostname and key.hostname.lower() == name:
+                return keyring.name, key.key.encode()
+    return None
+
+
+def find_aggressive_peer(config: IsakmpConfig, address: str) -> AggressivePeer | None:
+    """How to begin aggressive mode with a peer, if that is wanted and allowed."""
+    if not config.aggressive_mode:
+        return None
+    return next((peer for peer in config.aggressive_peers if peer.address == address), None)
 
 
 def proxy_payload(proxy: ProxyIdentity) -> ID:

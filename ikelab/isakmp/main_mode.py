@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikelab.isakmp import phase1, state
+from ikelab.isakmp import phase1, proof, state
 from ikelab.isakmp.work import Work
 from ikelab.wire import vendor_id
 from ikelab.wire.payloads import VENDOR_ID
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def send_mm1(work: Work) -> bool:
     """Initiator: offer all policies that can be used with this peer."""
+    work.trace("aggressive-mode-not-started")
     offer = phase1.begin(work, phase1.usable_policies(work))
     work.trace("beginning-main-mode")
     vendor_ids = [VENDOR_ID(data=octets) for octets in phase1.NAT_T_OFFER]
@@ -87,22 +88,22 @@ def process_mm4(work: Work) -> bool:
 
 def send_mm5(work: Work) -> bool:
     """Initiator: identity and proof, encrypted."""
-    work.send_phase1(state.MM5, phase1.identify(work))
+    work.send_phase1(state.MM5, proof.identify(work))
     work.start_retransmission(state.MM5)
     return True
 
 
 def send_mm6(work: Work) -> bool:
     """Responder: identity and proof, encrypted."""
-    work.send_phase1(state.MM6, phase1.identify(work))
+    work.send_phase1(state.MM6, proof.identify(work))
     return True
 
 
 def take_mm5(work: Work) -> bool:
     """Responder: read identity and proof; with certificates, wait for their check."""
-    return phase1.take_identity(work)
+    return proof.take_identity(work)
 
 
 def take_mm6(work: Work) -> bool:
     """Initiator: the same."""
-    return phase1.take_identity(work)
+    return proof.take_identity(work)

@@ -17,7 +17,8 @@ from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType
 
 HEADER_LENGTH = 28
 MAJOR_VERSION = 1
-_EXCHANGES = (ExchangeType.IDENTITY_PROTECTION, ExchangeType.INFORMATIONAL, ExchangeType.QUICK)
+PHASE_1 = (ExchangeType.IDENTITY_PROTECTION, ExchangeType.AGGRESSIVE)
+_EXCHANGES = (*PHASE_1, ExchangeType.INFORMATIONAL, ExchangeType.QUICK)
 _KNOWN_FLAGS = int(Flags.ENCRYPTION | Flags.COMMIT | Flags.AUTHENTICATION_ONLY)
 
 
@@ -84,11 +85,10 @@ def check_header(header: Header) -> None:
             seen=f"0x{header.flags:02x}",
             wanted=f"no bits beyond 0x{_KNOWN_FLAGS:02x}",
         )
-    is_phase1 = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
-    if is_phase1 and header.message_id:
+    if header.exchange_type in PHASE_1 and header.message_id:
         raise ProtocolError(
             "message-id",
-            f"message ID 0x{header.message_id:08x} in main mode, where it is 0",
+            f"message ID 0x{header.message_id:08x} in phase 1, where it is 0",
             seen=f"0x{header.message_id:08x}",
             wanted="0",
             notify=NotifyType.INVALID_MESSAGE_ID,
@@ -141,7 +141,7 @@ def open_encrypted(
 
 def check_rule(rule: PayloadRule, names: Sequence[int], *, encrypted: bool) -> None:
     """Whether these payload types are what a message may hold; for both directions."""
-    if encrypted is not rule.encrypted:
+    if encrypted is not rule.encrypted and not (rule.clear_too and not encrypted):
         wanted = "encrypted" if rule.encrypted else "in clear"
         raise ProtocolError(
             "encryption",

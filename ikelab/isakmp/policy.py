@@ -76,15 +76,19 @@ class IsakmpProfile:
 
 @dataclass(frozen=True, slots=True)
 class PreSharedKey:
-    """`pre-shared-key address A [M] key K`. The key is never shown by repr."""
+    """`pre-shared-key address A [M] key K`, or `hostname H`: then address and mask are empty.
+
+    The key is never shown by repr.
+    """
 
     address: str
     mask: str
     key: str
+    hostname: str = ""
 
     def __repr__(self) -> str:
-        """The addresses only: repr ends in logs."""
-        return f"PreSharedKey({self.address} {self.mask})"
+        """The peer only: repr ends in logs."""
+        return f"PreSharedKey({self.hostname or f'{self.address} {self.mask}'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +171,31 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class AggressivePeer:
+    """`crypto isakmp peer address A` with its `set aggressive-mode ...` lines.
+
+    id_type, id_value: the client-endpoint, which is our ID in message 1; None: not given yet.
+    password: the pre-shared key, else the keyrings have it. Never shown by repr.
+    """
+
+    address: str
+    id_type: IdType | None = None
+    id_value: str = ""
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the password: repr ends in logs."""
+        return f"AggressivePeer({self.address}, {self.id_value})"
+
+
+@dataclass(frozen=True, slots=True)
 class IsakmpConfig:
     """Everything the IKE engine needs to know of the user's configuration.
 
     policies: by rising priority number, the first is preferred. trusted_authorities: DER names of
     the CAs asked for by CERT_REQ, one per authenticated trustpoint. identity: what `crypto isakmp
-    identity` says. flows: what may be negotiated, as initiator and as responder.
+    identity` says. flows: what may be negotiated, as initiator and as responder. aggressive_mode:
+    whether it is allowed at all; with aggressive_peers it is what we begin with.
     """
 
     hostname: str
@@ -184,6 +207,8 @@ class IsakmpConfig:
     credentials: tuple[Credential, ...] = ()
     trusted_authorities: tuple[tuple[str, bytes], ...] = ()
     keepalive: Keepalive | None = None
+    aggressive_mode: bool = False
+    aggressive_peers: tuple[AggressivePeer, ...] = ()
 
     @property
     def name(self) -> str:

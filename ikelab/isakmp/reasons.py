@@ -69,6 +69,12 @@ REASONS: Mapping[str, Reason] = {
     ),
     "phase1-incomplete": Reason("header", "RFC 2408 section 2.1", _PEER),
     "unexpected-message": Reason("header", "RFC 2409 section 5", _PEER),
+    "aggressive-mode-disabled": Reason(
+        "header",
+        "crypto isakmp aggressive-mode disable, here the default",
+        "let the peer use main mode, or allow `no crypto isakmp aggressive-mode disable`",
+        "crypto isakmp aggressive-mode disable",
+    ),
     "unauthenticated-informational": Reason(
         "header", "RFC 2409 section 5.7", "read what the peer says: it may name its own reason"
     ),

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import faults, informational, main_mode, phase1, quick_mode, retransmit
+from ikelab.isakmp import (
+    aggressive,
+    faults,
+    informational,
+    main_mode,
+    proof,
+    quick_mode,
+    retransmit,
+)
 from ikelab.isakmp.context import Context, transition
 from ikelab.isakmp.events import Action, SendDatagram, Trace, Transition
 from ikelab.isakmp.message import Opened, check_rule, open_clear, open_encrypted
@@ -19,13 +27,13 @@ from ikelab.isakmp.state import (
     QmState,
     Row,
     State,
-    main_mode_row,
+    phase1_row,
     quick_mode_row,
 )
 from ikelab.isakmp.work import Work
 from ikelab.types import Now
 from ikelab.wire.isakmp import Header
-from ikelab.wire.numbers import Flags, ProtocolId
+from ikelab.wire.numbers import ExchangeType, Flags, ProtocolId
 
 NODE_LINGERS = 60.0  # seconds: a finished quick mode still answers repeats of its last message
 REMEMBERED = 3  # taken datagrams whose answer is kept for repeats
@@ -46,8 +54,14 @@ STEPS: dict[str, Callable[[Work], bool]] = {
         main_mode.take_mm5,
         main_mode.send_mm6,
         main_mode.take_mm6,
-        phase1.authenticate,
-        phase1.phase1_complete,
+        aggressive.send_am1,
+        aggressive.process_am1,
+        aggressive.send_am2,
+        aggressive.take_am2,
+        aggressive.send_am3,
+        aggressive.take_am3,
+        proof.authenticate,
+        proof.phase1_complete,
         quick_mode.send_qm1,
         quick_mode.process_qm1,
         quick_mode.install_as_responder,
@@ -79,7 +93,7 @@ def _phase1_row(
     context: Context, work: Work, given: Input, datagram: Datagram | None
 ) -> Input | None:
     draft = work.sa
-    row = main_mode_row(draft.state, given)
+    row = phase1_row(draft.state, given)
     if row is None:
         raise _unexpected(given, draft.state.value)
     work.row = row
@@ -142,7 +156,7 @@ def refuse_phase1(context: Context, sa: IsakmpSa, work: Work, error: ProtocolErr
     base = sa.checkpoint or sa
     message = work.row.takes.message if work.row and work.row.takes else _last_message(work)
     if moved:
-        row = main_mode_row(work.sa.state, (Major.INTERNAL, Minor.PROCESS_ERROR))
+        row = phase1_row(work.sa.state, (Major.INTERNAL, Minor.PROCESS_ERROR))
         assert row is not None and isinstance(row.new_state, State), work.sa.state
         given = (Major.INTERNAL, Minor.PROCESS_ERROR)
         actions.append(transition(work.sa, 0, given, work.sa.state, row.new_state))
@@ -257,4 +271,6 @@ def stored_answer(
 
 def _last_message(work: Work) -> str:
     """The name of the message that an asynchronous refusal is about."""
+    if work.sa.exchange is ExchangeType.AGGRESSIVE:
+        return "AM2" if work.sa.initiator else "AM3"
     return "MM6" if work.sa.initiator else "MM5"

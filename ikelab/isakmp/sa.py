@@ -17,6 +17,7 @@ from ikelab.isakmp.policy import Credential, IpsecFlow, IsakmpPolicy, TransformS
 from ikelab.isakmp.retransmit import Retransmission
 from ikelab.isakmp.state import QmState, State
 from ikelab.types import Endpoint
+from ikelab.wire.numbers import ExchangeType
 from ikelab.wire.payloads import Proposal
 
 NO_COOKIE = bytes(8)
@@ -29,12 +30,13 @@ class IsakmpSa:
     """One phase 1 SA, growing or grown.
 
     conn_id: 0 until keys exist, as IOS prints. sai_b, id_b: bodies as sent or received: the hashes
-    run over these octets, never over rebuilt ones. iv: of the next phase 1 message; after phase 1
-    its last cipher block, from which every other exchange derives its own. established, expires:
-    seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode,
-    when an R-U-THERE is due. answered: digest of a datagram that was taken -> the stored reply to
-    it, newest last. requested_profile: of the flow that we initiate for ("SA request profile is");
-    profile: the one that the peer's identity matched. keyring: where the pre-shared key was found.
+    run over these octets, never over rebuilt ones. exchange: the mode of phase 1. iv: of the next
+    phase 1 message; after phase 1 its last cipher block, from which every other exchange derives
+    its own. own_id_b: the ID that we sent ahead of its proof, in aggressive mode. established,
+    expires: seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode, when an R-U-THERE
+    is due. answered: digest of a datagram that was taken -> the stored reply to it, newest last.
+    requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
+    that the peer's identity matched. keyring: where the pre-shared key was found.
     """
 
     handle: int
@@ -45,6 +47,7 @@ class IsakmpSa:
     cky_r: bytes = NO_COOKIE
     state: State = State.IKE_READY
     shown: str = "MM_NO_STATE"
+    exchange: ExchangeType = ExchangeType.IDENTITY_PROTECTION
     conn_id: int = 0
     created: float = 0.0
     policy: IsakmpPolicy | None = None
@@ -60,6 +63,7 @@ class IsakmpSa:
     iv: bytes = b""
     requested_authorities: tuple[bytes, ...] = ()
     credential: Credential | None = None
+    own_id_b: bytes = b""
     peer_id: tuple[int, bytes] | None = None
     peer_id_b: bytes = b""
     peer_proof: bytes = b""

@@ -1,9 +1,12 @@
 """The transition tables of IKEv1: the only place where a state may change into another.
 
-Theory. Two machines run here. *Main mode* (RFC 2409 section 5.1) has one instance an ISAKMP SA; its
-states carry the names that IOS prints in `debug crypto isakmp`, IKE_I_MMn for the initiator and
-IKE_R_MMn for the responder, n being the last message sent or taken. *Quick mode* (section 5.5) has
-one instance a message ID ("Node" in IOS). Informational exchanges have one message and no state.
+Theory. Three machines run here. *Main mode* (RFC 2409 section 5.1) has one instance an ISAKMP SA;
+its states carry the names that IOS prints in `debug crypto isakmp`, IKE_I_MMn for the initiator and
+IKE_R_MMn for the responder, n being the last message sent or taken. *Aggressive mode* (the same
+section) takes its place where the configuration says so: IOS's public traces name its waiting
+states IKE_I_AM1 and IKE_R_AM2, those in between have plain names here and no line in the debug log.
+*Quick mode* (section 5.5) has one instance a message ID ("Node" in IOS). Informational exchanges
+have one message and no state.
 
 A row says: in this state, on this input (major, minor), run this step, go to this state. A
 message of the peer is one FROM_PEER row, which names the payloads it may hold, followed by
@@ -12,9 +15,10 @@ passed does the draft replace the SA. A step that refuses sends the draft back b
 IKE_PROCESS_ERROR row: no bad datagram moves a state. A missing key is the protocol error
 `unexpected-message`.
 
-A step is named, not referenced: this module knows no code. `engine.py` binds the names to the
-functions of `main_mode.py` and `quick_mode.py`; a test holds that every name is bound and every row
-reached. The debug log prints the rows that were taken; the diagrams are drawn from the tables.
+A step is named, not referenced: this module knows no code. `rows.py` binds the names to the
+functions of `main_mode.py`, `aggressive.py`, `phase1.py` and `quick_mode.py`; a test holds that
+every name is bound and every row reached. The debug log prints the rows that were taken; the
+diagrams are drawn from the tables.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from ikelab.wire.numbers import PayloadType as P
 
 
 class State(Enum):
-    """Main mode states, by the names IOS prints."""
+    """Phase 1 states, by the names IOS prints; AGGRESSIVE_* are ours: IOS prints none for them."""
 
     IKE_READY = "IKE_READY"
     IKE_I_MM1 = "IKE_I_MM1"
@@ -40,6 +44,11 @@ class State(Enum):
     IKE_R_MM3 = "IKE_R_MM3"
     IKE_R_MM4 = "IKE_R_MM4"
     IKE_R_MM5 = "IKE_R_MM5"
+    IKE_I_AM1 = "IKE_I_AM1"
+    AGGRESSIVE_I_AUTH = "AGGRESSIVE_I_AUTH"
+    AGGRESSIVE_R_SETUP = "AGGRESSIVE_R_SETUP"
+    IKE_R_AM2 = "IKE_R_AM2"
+    AGGRESSIVE_R_AUTH = "AGGRESSIVE_R_AUTH"
     IKE_P1_COMPLETE = "IKE_P1_COMPLETE"
     IKE_DEST_SA = "IKE_DEST_SA"
 
@@ -68,7 +77,10 @@ class Minor(Enum):
 
     SA_REQ_MM = "IKE_SA_REQ_MM"
     MM_EXCH = "IKE_MM_EXCH"
+    SA_REQ_AM = "IKE_SA_REQ_AM"
+    AM_EXCH = "IKE_AM_EXCH"
     PROCESS_MAIN_MODE = "IKE_PROCESS_MAIN_MODE"
+    PROCESS_AGGRESSIVE_MODE = "PROCESS_AGGRESSIVE_MODE"  # ours
     PROCESS_COMPLETE = "IKE_PROCESS_COMPLETE"
     PROCESS_ERROR = "IKE_PROCESS_ERROR"
     PHASE1_COMPLETE = "IKE_PHASE1_COMPLETE"
@@ -88,6 +100,7 @@ class PayloadRule:
 
     message: the name people use. required: exactly these must be there, each exactly as often as
     named. optional: may be there, any number of times. first: what must lead, if anything.
+    clear_too: an encrypted message that is taken in clear as well.
     """
 
     message: str
@@ -95,6 +108,7 @@ class PayloadRule:
     optional: tuple[P, ...] = ()
     encrypted: bool = False
     first: P | None = None
+    clear_too: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,9 @@ MM3 = PayloadRule("MM3", (P.KE, P.NONCE), _KE_OPTIONAL)
 MM4 = PayloadRule("MM4", (P.KE, P.NONCE), _KE_OPTIONAL)
 MM5 = PayloadRule("MM5", (P.ID,), _AUTH, encrypted=True)
 MM6 = PayloadRule("MM6", (P.ID,), _AUTH, encrypted=True)
+AM1 = PayloadRule("AM1", (P.SA, P.KE, P.NONCE, P.ID), (P.VENDOR_ID, P.CERT_REQ), first=P.SA)
+AM2 = PayloadRule("AM2", (P.SA, P.KE, P.NONCE, P.ID), (*_AUTH, P.NAT_D), first=P.SA)
+AM3 = PayloadRule("AM3", (), (*_AUTH, P.NAT_D), encrypted=True, clear_too=True)
 QM1 = PayloadRule("QM1", (P.HASH, P.SA, P.NONCE), (P.KE, P.ID, P.NOTIFY), True, P.HASH)
 QM2 = PayloadRule("QM2", (P.HASH, P.SA, P.NONCE), (P.KE, P.ID, P.NOTIFY), True, P.HASH)
 QM3 = PayloadRule("QM3", (P.HASH,), (P.NOTIFY,), True, P.HASH)
@@ -192,6 +209,43 @@ MAIN_MODE: dict[tuple[State, Input], Row] = {
     (_S.IKE_P1_COMPLETE, (_INTERNAL, Minor.PHASE1_DEL)): Row("", _S.IKE_DEST_SA, "MM_NO_STATE"),
 }
 
+_PROCESS_AM = (_INTERNAL, Minor.PROCESS_AGGRESSIVE_MODE)
+_PHASE1_COMPLETE = (_INTERNAL, Minor.PHASE1_COMPLETE)
+AGGRESSIVE_MODE: dict[tuple[State, Input], Row] = {
+    # Initiator
+    (_S.IKE_READY, (_IPSEC, Minor.SA_REQ_AM)): Row(
+        "send_am1", _S.IKE_I_AM1, "AG_INIT_EXCH", sends=AM1
+    ),
+    (_S.IKE_I_AM1, (_PEER, Minor.AM_EXCH)): Row(
+        "take_am2", _S.AGGRESSIVE_I_AUTH, "AG_INIT_EXCH", takes=AM2, then=_PROCESS_AM
+    ),
+    (_S.AGGRESSIVE_I_AUTH, _PROCESS_AM): Row(
+        "authenticate", _S.AGGRESSIVE_I_AUTH, "AG_AUTH", then=_COMPLETE
+    ),
+    (_S.AGGRESSIVE_I_AUTH, _COMPLETE): Row(
+        "send_am3", _S.IKE_P1_COMPLETE, "QM_IDLE", sends=AM3, then=_PHASE1_COMPLETE
+    ),
+    (_S.AGGRESSIVE_I_AUTH, _ERROR): Row("", _S.IKE_I_AM1, "AG_INIT_EXCH"),
+    # Responder
+    (_S.IKE_READY, (_PEER, Minor.AM_EXCH)): Row(
+        "process_am1", _S.AGGRESSIVE_R_SETUP, "AG_NO_STATE", takes=AM1, then=_COMPLETE
+    ),
+    (_S.AGGRESSIVE_R_SETUP, _COMPLETE): Row("send_am2", _S.IKE_R_AM2, "AG_INIT_EXCH", sends=AM2),
+    (_S.AGGRESSIVE_R_SETUP, _ERROR): Row("", _S.IKE_READY, "AG_NO_STATE"),
+    (_S.IKE_R_AM2, (_PEER, Minor.AM_EXCH)): Row(
+        "take_am3", _S.AGGRESSIVE_R_AUTH, "AG_INIT_EXCH", takes=AM3, then=_PROCESS_AM
+    ),
+    (_S.AGGRESSIVE_R_AUTH, _PROCESS_AM): Row(
+        "authenticate", _S.AGGRESSIVE_R_AUTH, "AG_AUTH", then=_COMPLETE
+    ),
+    (_S.AGGRESSIVE_R_AUTH, _COMPLETE): Row(
+        "", _S.IKE_P1_COMPLETE, "QM_IDLE", then=_PHASE1_COMPLETE
+    ),
+    (_S.AGGRESSIVE_R_AUTH, _ERROR): Row("", _S.IKE_R_AM2, "AG_INIT_EXCH"),
+}
+# What follows from phase 1 is one part of both tables: the rows of IKE_P1_COMPLETE above.
+_PHASE1 = MAIN_MODE | AGGRESSIVE_MODE
+
 _GOT_SPI = (_INTERNAL, Minor.GOT_SPI)
 _INSTALLED = (_IPSEC, Minor.IPSEC_INSTALL_DONE)
 # The install wait is one state in IOS's words for both roles, but they leave it differently: the
@@ -224,9 +278,9 @@ QUICK_MODE_RESPONDER: dict[tuple[QmState, Input], Row] = {
 }
 
 
-def main_mode_row(state: State, given: Input) -> Row | None:
+def phase1_row(state: State, given: Input) -> Row | None:
     """The row for an input in a state, or None: that input is not legal here."""
-    return MAIN_MODE.get((state, given))
+    return _PHASE1.get((state, given))
 
 
 def quick_mode_row(state: QmState, given: Input, *, initiator: bool) -> Row | None:

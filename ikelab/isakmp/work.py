@@ -75,8 +75,8 @@ class Work:
         self.actions.append(Trace(self.sa.remote, self.sa.conn_id, name, told))
 
     def send_phase1(self, rule: PayloadRule, packets: Sequence[Layer]) -> None:
-        """Send the next main mode message of the draft and remember it for repeats."""
-        header = self._header(ExchangeType.IDENTITY_PROTECTION, 0, encrypted=rule.encrypted)
+        """Send the next phase 1 message of the draft and remember it for repeats."""
+        header = self._header(self.sa.exchange, 0, encrypted=rule.encrypted)
         datagram, plaintext, names, last_block = self._build(header, rule, packets, self.sa.iv)
         if rule.encrypted:
             self.sa.iv = last_block

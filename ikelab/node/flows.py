@@ -63,6 +63,8 @@ def to_isakmp_config(
         keyrings=tuple(config.keyrings.values()),
         identity=config.identity,
         keepalive=config.keepalive,
+        aggressive_mode=config.aggressive_mode,
+        aggressive_peers=tuple(config.aggressive_peers.values()),
         credentials=tuple(credentials),
         trusted_authorities=tuple(authorities),
     )
@@ -92,6 +94,7 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     yield from _parent_faults(config)
     yield from _registration_faults(config)
     yield from _profile_faults(config)
+    yield from _aggressive_faults(config)
     for profile in config.ipsec_profiles.values():
         yield from _ipsec_profile_faults(config, profile)
     ends: dict[tuple[str, str], str] = {}
@@ -146,11 +149,24 @@ def _profile_faults(config: RunningConfig) -> Iterator[str]:
         where = f"crypto isakmp profile {profile.name}"
         if profile.keyring and profile.keyring not in config.keyrings:
             yield f"{where} names the keyring {profile.keyring}, which does not exist"
+    has_keys = config.keyrings or any(peer.password for peer in config.aggressive_peers.values())
     for policy in config.policies.values():
-        if policy.authentication is AuthMethod.PRE_SHARED_KEY and not config.keyrings:
+        if policy.authentication is AuthMethod.PRE_SHARED_KEY and not has_keys:
             yield (
                 f"crypto isakmp policy {policy.priority} wants a pre-shared key, and there is none:"
                 " give `crypto isakmp key` or a `crypto keyring`"
+            )
+
+
+def _aggressive_faults(config: RunningConfig) -> Iterator[str]:
+    for peer in config.aggressive_peers.values():
+        where = f"crypto isakmp peer address {peer.address}"
+        if peer.id_type is None:
+            yield f"{where} wants a `set aggressive-mode client-endpoint`"
+        elif not config.aggressive_mode:
+            yield (
+                f"{where} asks for aggressive mode, which is off here: allow it with"
+                " `no crypto isakmp aggressive-mode disable`"
             )
 
 

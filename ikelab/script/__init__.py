@@ -18,6 +18,9 @@ from ikelab.script.identity import Identity, IdentityKeys
 from ikelab.script.keys import Keys
 from ikelab.script.message import Message
 from ikelab.script.names import (
+    AM1,
+    AM2,
+    AM3,
     INFO,
     MM1,
     MM2,
@@ -34,6 +37,9 @@ from ikelab.script.seeded import Seeded
 from ikelab.script.settings import settings
 
 __all__ = [
+    "AM1",
+    "AM2",
+    "AM3",
     "INFO",
     "MM1",
     "MM2",

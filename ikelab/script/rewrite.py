@@ -18,20 +18,25 @@ from ikelab.isakmp.state import (
     Input,
     Major,
     Minor,
-    main_mode_row,
+    PayloadRule,
+    phase1_row,
     quick_mode_row,
 )
 from ikelab.script.hooks import Hook
 from ikelab.script.keys import Keys
 from ikelab.script.message import Message
-from ikelab.script.names import INFO, MM1, MM5, MM6, QM1, QM2
+from ikelab.script.names import AM1, AM2, AM3, INFO, MM1, MM5, MM6, QM1, QM2
 from ikelab.wire.isakmp import HEADER_LENGTH, Header, body_of, parse_header, parse_payloads
 from ikelab.wire.numbers import ExchangeType, Flags
 
 if TYPE_CHECKING:
     from ikelab.script.peer import Peer
 
-_MAIN_MODE: Input = (Major.FROM_PEER, Minor.MM_EXCH)
+# The first message of each mode of phase 1, and the input that a later one is.
+_PHASE_1: dict[int, tuple[PayloadRule, Input]] = {
+    ExchangeType.IDENTITY_PROTECTION: (MM1, (Major.FROM_PEER, Minor.MM_EXCH)),
+    ExchangeType.AGGRESSIVE: (AM1, (Major.FROM_PEER, Minor.AM_EXCH)),
+}
 _QUICK_MODE: Input = (Major.FROM_PEER, Minor.QM_EXCH)
 
 
@@ -43,10 +48,10 @@ def name_of(table: SaTable, octets: bytes) -> str:
         return ""
     sa = _sa_of(table, header)
     match header.exchange_type:
-        case ExchangeType.IDENTITY_PROTECTION:
-            row = MM1 if sa is None else None
-            taken = main_mode_row(sa.state, _MAIN_MODE) if sa is not None else None
-            rule = taken.takes if taken is not None else row
+        case mode if mode in _PHASE_1:
+            opening, given = _PHASE_1[mode]
+            taken = phase1_row(sa.state, given) if sa is not None else None
+            rule = taken.takes if taken is not None else (opening if sa is None else None)
         case ExchangeType.QUICK if sa is not None:
             node = table.find_node(sa, header.message_id)
             found = (
@@ -114,11 +119,19 @@ def follow(table: SaTable, before: bytes, after: bytes) -> None:
         block = sa.cipher.block if sa.cipher is not None else 0
         if not block or len(after) < HEADER_LENGTH + block:
             continue
-        if sa.iv == before[-block:]:
-            sa.iv = after[-block:]
         for node in table.nodes_of(sa):
             if node.iv == before[-block:]:
                 node.iv = after[-block:]
+            elif sa.iv == before[-block:] and node.iv == _first_iv(sa, sa.iv, node.message_id):
+                # Begun in the breath that sent the last message of phase 1.
+                node.iv = _first_iv(sa, after[-block:], node.message_id)
+        if sa.iv == before[-block:]:
+            sa.iv = after[-block:]
+
+
+def _first_iv(sa: IsakmpSa, last_block: bytes, message_id: int) -> bytes:
+    assert sa.policy is not None and sa.cipher is not None, "there are keys"
+    return oakley.phase2_iv(sa.policy.hash, last_block, message_id, sa.cipher.block)
 
 
 def _from_clear(header: Header, body: bytes) -> Message:
@@ -159,7 +172,8 @@ def _prove(peer: Peer, name: str, message: Message) -> None:
     sa = peer.engine.table.find(message.header.cky_i, message.header.cky_r)
     if sa is None or sa.policy is None or sa.keys is None:
         raise ConfigError(f"{name} proves nothing: there are no keys yet")
-    if name in (MM5.message, MM6.message):
+    if name in (MM5.message, MM6.message, AM2.message, AM3.message):
+        own_id = body_of(message.one("id")) if message.all("id") else sa.own_id_b
         function = oakley.hash_i if sa.initiator else oakley.hash_r
         proof = function(
             sa.policy.hash,
@@ -169,7 +183,7 @@ def _prove(peer: Peer, name: str, message: Message) -> None:
             sa.cky_i,
             sa.cky_r,
             sa.sai_b,
-            body_of(message.one("id")),
+            own_id,
         )
         if sa.credential is None:
             message.change("hash", proof)
@@ -198,8 +212,10 @@ def _adopt(peer: Peer, name: str, message: Message) -> None:
     sa = _sa_of(table, header)
     if sa is None:
         return
-    if name == MM1.message:
+    if name in (MM1.message, AM1.message):
         sa.sai_b = body_of(message.one("sa"))
+    if name == AM1.message:
+        sa.own_id_b = body_of(message.one("id"))
     node = table.find_node(sa, header.message_id) if header.message_id else None
     nonce = bytes(message.one("nonce").data) if message.all("nonce") else None
     holder = node if node is not None else sa

@@ -1,6 +1,6 @@
 """A flood of first messages: memory stays bounded, a live tunnel is not touched."""
 
-from ikelab.isakmp.engine import HALF_OPEN_IN_ALL, HALF_OPEN_OF_ADDRESS
+from ikelab.isakmp.admission import HALF_OPEN_IN_ALL, HALF_OPEN_OF_ADDRESS
 from ikelab.isakmp.events import DatagramReceived, SendDatagram
 from ikelab.types import Endpoint
 from tests.dialogue.playbook import R_END, Pair, esp_keys

@@ -3,7 +3,12 @@
 from ikelab.isakmp.events import Clear, KeyMaterial, PlainMessage, SendDatagram, TimerFired
 from ikelab.isakmp.policy import IdentityMatch, IsakmpProfile
 from ikelab.isakmp.rows import STEPS
-from ikelab.isakmp.state import MAIN_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER
+from ikelab.isakmp.state import (
+    AGGRESSIVE_MODE,
+    MAIN_MODE,
+    QUICK_MODE_INITIATOR,
+    QUICK_MODE_RESPONDER,
+)
 from ikelab.wire.isakmp import parse_header, parse_payloads
 from ikelab.wire.numbers import AuthMethod, IdType, NotifyType, PayloadType
 from tests.dialogue.playbook import (
@@ -204,7 +209,7 @@ def test_notify_no_proposal_chosen_is_sent_in_clear_and_shorter_than_the_offer()
 def test_every_step_the_tables_name_is_bound():
     named = {
         row.step
-        for table in (MAIN_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER)
+        for table in (MAIN_MODE, AGGRESSIVE_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER)
         for row in table.values()
         if row.step
     }

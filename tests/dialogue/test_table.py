@@ -5,7 +5,13 @@ from pathlib import Path
 import ikelab.isakmp
 from ikelab.isakmp.diagram import document
 from ikelab.isakmp.events import Clear, Transition
-from ikelab.isakmp.state import MAIN_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER
+from ikelab.isakmp.state import (
+    AGGRESSIVE_MODE,
+    MAIN_MODE,
+    QUICK_MODE_INITIATOR,
+    QUICK_MODE_RESPONDER,
+)
+from tests.dialogue import test_aggressive_mode
 from tests.dialogue.playbook import I_END, MODERN, PSK, R_END, Pair, config
 
 
@@ -66,6 +72,23 @@ def refused_certificate(side):
     return pair
 
 
+def aggressive():
+    """Undisturbed; refused at message 1; with the certificate of either side revoked."""
+    yield test_aggressive_mode.pair_of(PSK)
+    yield Pair(
+        test_aggressive_mode.spoke(policies=(MODERN,)), test_aggressive_mode.hub(policies=(PSK,))
+    )
+    for side in ("i", "r"):
+        pair = test_aggressive_mode.pair_of(MODERN)
+        getattr(pair, side).refuse_cert = ("revoked", "")
+        yield pair
+
+
+def established(pair):
+    pair.establish()
+    return pair
+
+
 def test_every_row_is_reached_through_handle():
     seen = set()
     for pair in (
@@ -76,11 +99,12 @@ def test_every_row_is_reached_through_handle():
         refused_at(4),
         refused_certificate("i"),
         refused_certificate("r"),
+        *map(established, aggressive()),
     ):
         seen |= taken(pair)
     wanted = {
         (state.value, major.value, minor.value, row.new_state.value)
-        for table in (MAIN_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER)
+        for table in (MAIN_MODE, AGGRESSIVE_MODE, QUICK_MODE_INITIATOR, QUICK_MODE_RESPONDER)
         for (state, (major, minor)), row in table.items()
     }
     assert wanted - seen == set()

@@ -8,6 +8,7 @@ from ikelab.ios.log import NodeLog
 from ikelab.isakmp.events import KeyMaterial, PlainMessage, Refused, SendDatagram, Trace, Transition
 from ikelab.pki.name import parse_dn
 from ikelab.types import Endpoint
+from tests.dialogue import test_aggressive_mode
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config
 
 PEER = Endpoint("192.0.2.9", 500)
@@ -35,6 +36,7 @@ def test_initiator_prints_the_guides_main_mode_in_its_order() -> None:
     assert_in_order(
         texts(*pair.i.log),
         [
+            "ISAKMP:(0):Can not start Aggressive mode, trying Main mode.",
             "ISAKMP:(0): beginning Main Mode exchange",
             "ISAKMP:(0): sending packet to 192.0.2.2 my_port 500 peer_port 500 (I) MM_NO_STATE",
             "ISAKMP:(0):Sending an IKE IPv4 Packet.",
@@ -77,6 +79,37 @@ def test_initiator_prints_the_guides_main_mode_in_its_order() -> None:
             "ISAKMP:(1001):Old State = IKE_I_MM6  New State = IKE_P1_COMPLETE",
         ],
     )
+
+
+def test_aggressive_mode_prints_the_states_that_ios_has() -> None:
+    pair = test_aggressive_mode.pair_of(PSK)
+    pair.establish()
+    initiator = texts(*pair.i.log)
+    assert_in_order(
+        initiator,
+        [
+            "ISAKMP:(0): beginning Aggressive Mode exchange",
+            "ISAKMP:(0): sending packet to 192.0.2.2 my_port 500 peer_port 500 (I) AG_INIT_EXCH",
+            "ISAKMP:(0):Input = IKE_MESG_FROM_IPSEC, IKE_SA_REQ_AM",
+            "ISAKMP:(0):Old State = IKE_READY  New State = IKE_I_AM1",
+            "ISAKMP (0:0): received packet from 192.0.2.2 dport 500 sport 500 Global (I)"
+            " AG_INIT_EXCH",
+            "ISAKMP:(1001):Input = IKE_MESG_FROM_PEER, IKE_AM_EXCH",
+            "ISAKMP:(1001):Old State = IKE_I_AM1  New State = IKE_P1_COMPLETE",
+        ],
+    )
+    responder = texts(*pair.r.log)
+    assert_in_order(
+        responder,
+        [
+            "ISAKMP:(1001):Input = IKE_MESG_FROM_PEER, IKE_AM_EXCH",
+            "ISAKMP:(1001):Old State = IKE_READY  New State = IKE_R_AM2",
+            "ISAKMP:(1001):Input = IKE_MESG_FROM_PEER, IKE_AM_EXCH",
+            "ISAKMP:(1001):Old State = IKE_R_AM2  New State = IKE_P1_COMPLETE",
+        ],
+    )
+    assert not any("AGGRESSIVE_" in line for line in (*initiator, *responder))
+    assert "trying Main mode" not in " ".join(initiator)
 
 
 def test_quick_mode_prints_signed_message_ids_and_both_directions() -> None:

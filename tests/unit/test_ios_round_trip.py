@@ -16,6 +16,7 @@ from ikelab.ios.config import (
 )
 from ikelab.ios.config_text import format_config, read_config
 from ikelab.isakmp.policy import (
+    AggressivePeer,
     IdentityMatch,
     IpsecProfile,
     IsakmpPolicy,
@@ -99,11 +100,13 @@ KEYRINGS = st.builds(
     Keyring,
     st.just(""),
     st.lists(
-        st.builds(PreSharedKey, ADDRESSES, ADDRESSES, SECRETS),
+        st.builds(PreSharedKey, ADDRESSES, ADDRESSES, SECRETS)
+        | st.builds(PreSharedKey, st.just(""), st.just(""), SECRETS, DOMAINS),
         min_size=1,
         max_size=3,
-        unique_by=lambda key: (key.address, key.mask),
-    ).map(tuple),
+        unique_by=lambda key: (key.address, key.mask, key.hostname),
+        # Keys of addresses come first: the order among the two kinds has no meaning.
+    ).map(lambda keys: tuple(sorted(keys, key=lambda key: bool(key.hostname)))),
 )
 IPSEC_PROFILES = st.builds(
     IpsecProfile,
@@ -192,6 +195,15 @@ INTERFACES = named(
     st.sampled_from(["GigabitEthernet0/0", "FastEthernet1/0", "Ethernet3", "Tunnel1", "Tunnel12"]),
 ).map(fitting)
 
+AGGRESSIVE_PEERS = st.dictionaries(
+    ADDRESSES,
+    st.builds(AggressivePeer, st.just(""), st.just(IdType.ID_FQDN), DOMAINS, st.none() | SECRETS)
+    | st.builds(AggressivePeer, st.just(""), st.just(IdType.ID_USER_FQDN), st.just("a@b.example"))
+    | st.builds(AggressivePeer, st.just(""), st.just(IdType.ID_IPV4_ADDR), ADDRESSES)
+    | st.builds(AggressivePeer, st.just("")),
+    max_size=2,
+).map(lambda found: {address: replace(peer, address=address) for address, peer in found.items()})
+
 CONFIGS = st.builds(
     RunningConfig,
     HOSTS,
@@ -203,6 +215,8 @@ CONFIGS = st.builds(
     named(POLICIES, st.integers(1, 10000)),
     st.sampled_from([IdType.ID_IPV4_ADDR, IdType.ID_FQDN, IdType.ID_DER_ASN1_DN]),
     st.none() | st.builds(Keepalive, st.integers(10, 3600), st.integers(2, 60)),
+    st.booleans(),
+    AGGRESSIVE_PEERS,
     named(PROFILES, LABELS),
     named(TRANSFORM_SETS, LABELS),
     named(IPSEC_PROFILES, LABELS),

@@ -1,0 +1,148 @@
+"""Rows of the command table: aggressive mode, and pre-shared keys of peers known by name.
+
+IOS allows aggressive mode unless `crypto isakmp aggressive-mode disable` forbids it, to and from
+all peers. Here that command is the default, and `no crypto isakmp aggressive-mode disable` allows
+it: with a pre-shared key it hands a hash of the key to everybody who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ikelab.ios.arguments import Arguments
+from ikelab.ios.config import DEFAULT_KEYRING, RunningConfig
+from ikelab.ios.crypto_commands import KEYRING
+from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
+from ikelab.ios.system_commands import GLOBAL
+from ikelab.isakmp.policy import AggressivePeer, Keyring, PreSharedKey
+from ikelab.wire.numbers import IdType
+
+PEER: Section[AggressivePeer] = Section(
+    Mode.CONFIG_ISAKMP_PEER,
+    lambda config, key: config.aggressive_peers[key],
+    lambda config, key, new: replace(
+        config, aggressive_peers={**config.aggressive_peers, key: new}
+    ),
+)
+
+# --- crypto isakmp peer -----------------------------------------------------------------------
+
+
+def _add_peer(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
+    address = arguments.text("address")
+    peer = config.aggressive_peers.get(address, AggressivePeer(address))
+    return replace(config, aggressive_peers={**config.aggressive_peers, address: peer})
+
+
+def _remove_peer(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
+    address = arguments.text("address")
+    kept = {one: peer for one, peer in config.aggressive_peers.items() if one != address}
+    return replace(config, aggressive_peers=kept)
+
+
+def _endpoint_row(word: str, kind: str, help_text: str, id_type: IdType) -> Row:
+    """`set aggressive-mode client-endpoint` of one kind."""
+
+    def write(peer: AggressivePeer, arguments: Arguments) -> AggressivePeer:
+        return replace(peer, id_type=id_type, id_value=arguments.text("value"))
+
+    def clear(peer: AggressivePeer, _: Arguments) -> AggressivePeer:
+        return replace(peer, id_type=None, id_value="")
+
+    def read(peer: AggressivePeer) -> Iterable[Shown]:
+        return [shown(value=peer.id_value)] if peer.id_type is id_type else []
+
+    return PEER.row(
+        f"set aggressive-mode client-endpoint {word} {kind}:value",
+        "Set peer parameters | Set aggressive-mode attributes | Specify the client endpoint"
+        f" | {help_text}",
+        write,
+        clear,
+        read,
+    )
+
+
+PEER_ROWS = (
+    PEER.attribute(
+        "set aggressive-mode password WORD:password",
+        "Set peer parameters | Set aggressive-mode attributes | Specify the password"
+        " | The pre-shared key",
+        "password",
+    ),
+    _endpoint_row("fqdn", "DOMAIN", "Specify the FQDN | The name", IdType.ID_FQDN),
+    _endpoint_row(
+        "ipv4-address", "A.B.C.D", "Specify the IPv4 address | The address", IdType.ID_IPV4_ADDR
+    ),
+    _endpoint_row("user-fqdn", "WORD", "Specify user@domain | The name", IdType.ID_USER_FQDN),
+)
+
+# --- keys of names ----------------------------------------------------------------------------
+
+
+def _without_key(keyring: Keyring, arguments: Arguments) -> Keyring:
+    gone = arguments.text("hostname")
+    return replace(keyring, keys=tuple(key for key in keyring.keys if key.hostname != gone))
+
+
+def _with_key(keyring: Keyring, arguments: Arguments) -> Keyring:
+    key = PreSharedKey("", "", arguments.text("key"), arguments.text("hostname"))
+    return replace(keyring, keys=(*_without_key(keyring, arguments).keys, key))
+
+
+def _show_keys(keyring: Keyring) -> list[Shown]:
+    return [shown(hostname=key.hostname, key=key.key) for key in keyring.keys if key.hostname]
+
+
+def _default(config: RunningConfig) -> Keyring:
+    return config.keyrings.get(DEFAULT_KEYRING, Keyring(DEFAULT_KEYRING))
+
+
+def _add_default_key(config: RunningConfig, arguments: Arguments) -> RunningConfig:
+    filled = _with_key(_default(config), arguments)
+    return replace(config, keyrings={**config.keyrings, DEFAULT_KEYRING: filled})
+
+
+def _remove_default_key(config: RunningConfig, arguments: Arguments) -> RunningConfig:
+    kept = _without_key(_default(config), arguments)
+    others = {name: one for name, one in config.keyrings.items() if name != DEFAULT_KEYRING}
+    return replace(config, keyrings={**others, kept.name: kept} if kept.keys else others)
+
+
+KEY_OF_NAME_ROW = KEYRING.row(
+    "pre-shared-key hostname WORD:hostname key WORD:key",
+    "Specify a pre-shared key to be used for IKE authentication | Define shared key by hostname"
+    " | The name that the peer gives as its identity | Specify a key | The pre-shared key",
+    _with_key,
+    _without_key,
+    _show_keys,
+    no="pre-shared-key hostname WORD:hostname [key WORD:key]",
+)
+
+AGGRESSIVE_ROWS = (
+    GLOBAL.row(
+        "crypto isakmp key WORD:key hostname WORD:hostname",
+        "Set pre-shared key for remote peer | The UNENCRYPTED (cleartext) user password"
+        " | define shared key with hostname | The name that the peer gives as its identity",
+        _add_default_key,
+        _remove_default_key,
+        lambda config: _show_keys(_default(config)),
+        no="crypto isakmp key WORD:key hostname WORD:hostname",
+    ),
+    GLOBAL.row(
+        "crypto isakmp aggressive-mode disable",
+        "ISAKMP aggressive mode | Disable aggressive mode (here the default)",
+        lambda config, _: replace(config, aggressive_mode=False),
+        lambda config, _: replace(config, aggressive_mode=True),
+        lambda config: [Shown(Arguments(), negative=True)] if config.aggressive_mode else [],
+    ),
+    enter_row(
+        "crypto isakmp peer address A.B.C.D:address",
+        "Set peer policy | Peer address | IP address of the peer",
+        Mode.CONFIG_ISAKMP_PEER,
+        _add_peer,
+        _remove_peer,
+        lambda config: [shown(address=address) for address in config.aggressive_peers],
+        lambda arguments: arguments.text("address"),
+    ),
+)

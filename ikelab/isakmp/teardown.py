@@ -1,0 +1,41 @@
+"""Ending SAs: because the user says so, and because the peer knows of none."""
+
+from __future__ import annotations
+
+from ikelab.isakmp import informational
+from ikelab.isakmp.context import Context
+from ikelab.isakmp.events import Action, Clear
+from ikelab.isakmp.sa import IsakmpSa
+from ikelab.types import Now
+
+
+def clear(context: Context, event: Clear, now: Now) -> list[Action]:
+    """`clear crypto isakmp` and `clear crypto sa`: the peer is told where keys exist to do so."""
+    table = context.table
+    actions: list[Action] = []
+    for sa in list(table.sas.values()):
+        if event.peer not in (None, sa.remote.address):
+            continue
+        if sa.is_complete and sa is table.established_with(sa.remote):
+            actions += context.delete_pairs(sa, list(table.pairs_with(sa.remote)), now)
+        if event.phase2_only:
+            continue
+        if sa.is_complete:
+            actions += context.inform(sa, [informational.delete_isakmp(sa)], now)
+        actions += context.drop_sa(sa, "cleared by the user")
+    for pair in list(table.pairs.values()):  # whose ISAKMP SA is gone already
+        if event.peer in (None, pair.remote.address):
+            actions.append(context.remove_pair(pair, "cleared by the user"))
+    return actions
+
+
+def forget_older(context: Context, sa: IsakmpSa) -> list[Action]:
+    """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no SA older than this one."""
+    table = context.table
+    actions: list[Action] = []
+    for pair in table.pairs_with(sa.remote):
+        actions.append(context.remove_pair(pair, "initial contact"))
+    for other in list(table.sas.values()):
+        if other.remote == sa.remote and other.handle != sa.handle and other.is_complete:
+            actions += context.drop_sa(other, "initial contact")
+    return actions
