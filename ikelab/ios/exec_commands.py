@@ -6,8 +6,11 @@ Each becomes a `Command` whose name is the row's fixed keywords. A few belong to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from ikelab.ios.debugging import DEBUGGINGS
 from ikelab.ios.enrollment_commands import ENROLLMENT_ROWS
-from ikelab.ios.row import Mode, exec_row
+from ikelab.ios.row import Mode, Row, exec_row
 
 CONFIG = (Mode.CONFIG,)
 """IOS has these in configuration mode too; a file cannot hold them, for they are deeds."""
@@ -105,22 +108,21 @@ NODE_ROWS = (
     ),
 )
 
+
+def _debug_rows() -> Iterator[Row]:
+    """`debug`, `undebug` and `no debug` of everything that can be debugged."""
+    first = {"debug": "Debugging functions", "undebug": "Disable debugging functions"}
+    first["no debug"] = "Disable debugging informations | Debugging functions"
+    for verb, words in first.items():
+        for number, one in enumerate(DEBUGGINGS):
+            text = one.help_text if number else f"{words} | {one.help_text}"
+            yield exec_row(f"{verb} {one.name}", text)
+
+
 CONSOLE_ROWS = (
     exec_row("configure terminal", "Enter configuration mode | Configure from the terminal"),
-    exec_row(
-        "debug crypto isakmp",
-        "Debugging functions | Cryptographic subsystem | ISAKMP Key Management",
-    ),
-    exec_row(
-        "undebug crypto isakmp",
-        "Disable debugging functions | Cryptographic subsystem | ISAKMP Key Management",
-    ),
+    *_debug_rows(),
     exec_row("undebug all", "Disable all debugging"),
-    exec_row(
-        "no debug crypto isakmp",
-        "Disable debugging informations | Debugging functions | Cryptographic subsystem"
-        " | ISAKMP Key Management",
-    ),
     exec_row("no debug all", "Disable all debugging"),
     exec_row("exit", "Exit from the current mode", also=CONFIGURING),
     exec_row("end", "Exit to exec mode", also=CONFIGURING, executive=False),

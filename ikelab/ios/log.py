@@ -1,18 +1,24 @@
 """What a node's console and debug.txt print: engine actions and notices as IOS's lines.
 
 Rendering only: nothing is decided here. Whatever a peer may have put into a line is escaped where
-the line is made, so that none can be forged or coloured.
+the line is made, so that none can be forged or coloured. Debug lines are made only where their
+debugging is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import get_args
 
+from ikelab.ios import debugging as switches
 from ikelab.ios.log_isakmp import Dialect, IsakmpLog
 from ikelab.ios.log_line import LogLine, system_lines
 from ikelab.ios.log_pki import pki_lines
 from ikelab.ios.text import timestamp
+from ikelab.isakmp.events import Action
 from ikelab.types import Now
+
+_ISAKMP_ACTIONS = get_args(Action)
 
 
 class NodeLog:
@@ -21,23 +27,31 @@ class NodeLog:
     def __init__(self, dialect: Dialect = "12.4") -> None:
         self._isakmp = IsakmpLog(dialect)
 
-    def lines(self, actions: Iterable[object]) -> list[LogLine]:
+    def lines(
+        self, actions: Iterable[object], debugging: Collection[str] = switches.NAMES
+    ) -> list[LogLine]:
         """The lines of actions, notices and happenings, in order; others say nothing."""
-        return [
-            line
-            for action in actions
-            for line in (*self._isakmp.lines(action), *pki_lines(action), *system_lines(action))
-        ]
+        quiet = switches.ISAKMP not in debugging
+        found: list[LogLine] = []
+        for action in actions:
+            if isinstance(action, _ISAKMP_ACTIONS):
+                found += self._isakmp.messages(action) if quiet else self._isakmp.lines(action)
+            else:
+                found += _others(action, debugging)
+        return found
 
     def text(
-        self, actions: Iterable[object], now: Now, debugging: Collection[str] | None = None
+        self, actions: Iterable[object], now: Now, debugging: Collection[str] = switches.NAMES
     ) -> str:
-        """The lines with their time. debugging: what is switched on; None: everything."""
-        return "".join(
-            stamp(line, now)
-            for line in self.lines(actions)
-            if not line.debug or debugging is None or line.debug in debugging
-        )
+        """The lines with their time. debugging: what is switched on, everything if not given."""
+        return "".join(stamp(line, now) for line in self.lines(actions, debugging))
+
+
+def _others(fact: object, debugging: Collection[str]) -> Iterator[LogLine]:
+    """The lines of what is not IKE's."""
+    for line in (*pki_lines(fact), *system_lines(fact)):
+        if not line.debug or line.debug in debugging:
+            yield line
 
 
 def stamp(line: LogLine, now: Now) -> str:

@@ -147,6 +147,14 @@ class IsakmpLog:
             case _:
                 return
 
+    def messages(self, action: object) -> Iterator[LogLine]:
+        """The lines that come without `debug crypto isakmp`; what later ones need is remembered."""
+        match action:
+            case Transition() | Trace():
+                _remember(self._conn_ids, action.peer, action.conn_id)
+            case Refused():
+                yield from (line for line in _refused(action) if not line.debug)
+
     def _forget(self, peer: Endpoint) -> None:
         self._conn_ids.pop(peer, None)
         self._roles.pop(peer, None)

@@ -13,15 +13,13 @@ from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Command
 from ikelab.ios.command_tree import Found, Place, find, forms, is_negative
 from ikelab.ios.config import LabMode, RunningConfig
+from ikelab.ios.debugging import switched
 from ikelab.ios.grammar import Failure, Fault, Grammar, Path, offers, walk
 from ikelab.ios.parameters import Line
 from ikelab.ios.pipe import FILTERS, parse_pipe
 from ikelab.ios.row import Mode
 from ikelab.ios.strength import refuse_weak
 from ikelab.ios.text import visible
-
-ISAKMP_DEBUGGING = "crypto isakmp"
-"""The member of `Session.debugging` that `debug crypto isakmp` switches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +134,9 @@ class Session:
         if name == "no debug all":
             self.debugging = frozenset()
             return Said("All possible debugging has been turned off\n")
-        on = not name.startswith("no ")
-        switched = frozenset({ISAKMP_DEBUGGING})
-        self.debugging = self.debugging | switched if on else self.debugging - switched
-        return Said(f"Crypto ISAKMP debugging is {'on' if on else 'off'}\n")
+        on, what = not name.startswith("no "), name.partition("debug ")[2]
+        self.debugging = self.debugging | {what} if on else self.debugging - {what}
+        return Said(switched(what, on))
 
     def _failure(self, failure: Failure, line: Line) -> Said:
         if failure.fault is Fault.AMBIGUOUS:

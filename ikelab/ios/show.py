@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 
 from ikelab.errors import ConfigError
-from ikelab.ios import show_pki
+from ikelab.ios import debugging, show_pki
 from ikelab.ios.arguments import Arguments, Command
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import show_running_config
 from ikelab.ios.pipe import apply_pipe
-from ikelab.ios.session import ISAKMP_DEBUGGING
 from ikelab.ios.show_ipsec import show_ipsec_sa, show_session
 from ikelab.ios.show_isakmp import show_drops, show_isakmp_sa, show_policy
 from ikelab.ios.snapshot import NodeSnapshot
@@ -121,9 +120,7 @@ def _count(number: int, unit: str) -> str:
 
 
 def _debugging(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
-    if ISAKMP_DEBUGGING in snapshot.debugging:
-        yield "Cryptographic Subsystem:"
-        yield "  Crypto ISAKMP debugging is on"
+    yield from debugging.shown(snapshot.debugging)
 
 
 def _interfaces(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from ikelab.errors import ConfigError
+from ikelab.ios import debugging
 from ikelab.ios.config import InterfaceConfig, LabMode, RunningConfig, interface_name, linux_ifname
 from ikelab.ios.config_text import read_config
 from ikelab.lab.checks import Check, Names, Trust, read_checks, read_trust
@@ -21,6 +22,11 @@ from ikelab.lab.yaml_reader import Complaints, Value, address_of, compose, neare
 from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, NodeSpec, Route
 
 LAB_FILE = "lab.yaml"
+DEBUGGING = (debugging.ISAKMP,)
+"""What nodes print where lab.yaml has no `debug:`: the log of a capture is worth nothing without.
+
+Each node prints it from its start, as if somebody had typed `debug crypto isakmp`.
+"""
 NODES = 1000  # a bridge has 1,023 ports (BR_PORT_BITS), and each segment is one bridge
 _SEGMENTS = 100
 
@@ -87,14 +93,16 @@ class _Reader:
         self.segments: dict[str, Segment] = {}
         self.nodes: dict[str, NodeSpec] = {}
         self.configs: dict[str, RunningConfig] = {}
+        self.debugging: tuple[str, ...] = DEBUGGING
         self.taken: dict[tuple[str, str], str] = {}  # (segment, address) -> node
 
     def read(self, root: Value) -> Topology | None:
         """The topology; None where it could not even be put together."""
-        known = ("name", "title", "mode", "segments", "nodes", "trust", "checks")
+        known = ("name", "title", "mode", "debug", "segments", "nodes", "trust", "checks")
         fields = root.fields(known, required=("name", "segments", "nodes"))
         name = _name(fields["name"]) if "name" in fields else None
         mode = fields["mode"].choice(("modern", "legacy")) if "mode" in fields else "modern"
+        self.debugging = _debugging(fields["debug"]) if "debug" in fields else DEBUGGING
         title = fields["title"].text() if "title" in fields else name
         if "segments" in fields:
             self._read_segments(fields["segments"])
@@ -142,7 +150,7 @@ class _Reader:
                 key.complain(f"a node cannot be called {name!r}", "the lab itself uses the name")
             kind = _kind_of(entry)
             if name is not None and kind is not None:
-                node = NodeSpec(lab, name, kind, mode)
+                node = NodeSpec(lab, name, kind, mode, debugging=self.debugging)
                 read = self._read_storage if kind is NodeKind.STORAGE else self._read_router
                 self.nodes[name] = read(node, entry)
             elif name is not None:
@@ -291,6 +299,14 @@ def _name(value: Value, pattern: re.Pattern[str] = LAB_NAME, most: int = 31) -> 
         return name
     value.complain(f"{name!r} cannot be a name here", _NAME_RULE.format(most))
     return None
+
+
+def _debugging(value: Value) -> tuple[str, ...]:
+    """`debug:`, a list of what follows the word at the console, such as `crypto isakmp`."""
+    known = {name: name for name in debugging.NAMES}
+    named = [(item, item.text()) for item in value.items()]
+    found = [item.one_of(name, known, "debugging") for item, name in named if name]
+    return tuple(name for name in found if name)
 
 
 def _kind_of(entry: Value) -> NodeKind | None:

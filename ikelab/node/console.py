@@ -6,7 +6,7 @@ command meets the engines. To add one: a row in `ios/exec_commands.py`, and a ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ikelab.errors import ConfigError, PkiError
@@ -52,16 +52,23 @@ class Answer:
 class Console:
     """One console for all who ask through the control socket.
 
-    plane: the data plane's counters, at the moment of a show command.
+    plane: the data plane's counters, at the moment of a show command. debugging: what is switched
+    on from the start.
     """
 
-    def __init__(self, router: Router, plane: Callable[[], Sequence[PlaneCounters]]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        plane: Callable[[], Sequence[PlaneCounters]],
+        debugging: Iterable[str] = (),
+    ) -> None:
         self._router = router
         self._plane = plane
         self._session = Session(router.config, mode=router.mode)
         self._pki = PkiConsole(router)
         self._archives = ArchiveConsole(router)
-        self.log = NodeLog()
+        self._session.debugging = frozenset(debugging)
+        self._log = NodeLog()
 
     def exec(self, text: str, now: Now) -> Answer:
         """One command of exec mode; on the lines below it, what it asks for (`ios/typed.py`).
@@ -92,6 +99,7 @@ class Console:
         each with what it asks for in the same text, below it.
         """
         session = Session(self._router.config, mode=self._router.mode)
+        session.debugging = self._session.debugging
         session.enter("configure terminal")
         stops: list[RunningConfig] = []  # put into force on the way: `shutdown`, `no shutdown`
         said, commands = "", list[tuple[Command, Typed]]()
@@ -115,6 +123,7 @@ class Console:
                 case Closed():
                     break
             typed.finish("this line")
+        self._session.debugging = session.debugging
         actions: list[NodeAction] = []
         for stop in stops:
             actions += self._router.configure(stop, now)
@@ -148,6 +157,10 @@ class Console:
         except PkiError as error:
             raise ConfigError(f"% {error}") from error
         return Answer(said, list(actions))
+
+    def printed(self, facts: Iterable[object], now: Now) -> str:
+        """What the console prints of these facts, now that so much debugging is switched on."""
+        return self._log.text(facts, now, self._session.debugging)
 
     def snapshot(self, now: Now) -> dict[str, Json]:
         """Everything the node shows, as plain data."""
@@ -211,7 +224,7 @@ class Console:
         server = self._server(command)
         serial = int(command.arguments.text("serial"), 16)
         notices = server.revoke(serial, now)
-        said = "".join(f"{line.text}\n" for line in self.log.lines(notices) if not line.debug)
+        said = "".join(f"{line.text}\n" for line in self._log.lines(notices) if not line.debug)
         return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
 
     def _server(self, command: Command) -> CertificateServer:

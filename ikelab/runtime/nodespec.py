@@ -66,7 +66,8 @@ class NodeSpec:
 
     Links, addresses and `routes` are there before the node starts; tunnels, and the routes of its
     configuration that lead through them, are its own work. config: IOS text, "" on a storage node;
-    config_file: its name for error messages. ftp_users: on a storage node only.
+    config_file: its name for error messages. ftp_users: on a storage node only. debugging: what is
+    switched on when the node starts, by the names of `ios/debugging.py`.
     """
 
     lab: str
@@ -78,6 +79,7 @@ class NodeSpec:
     config: str = ""
     config_file: str = ""
     ftp_users: tuple[FtpUser, ...] = ()
+    debugging: tuple[str, ...] = ()
     run_root: Path = RUN_DIRECTORY
 
     @property

@@ -14,17 +14,15 @@ import socket
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Coroutine
-from ipaddress import IPv4Interface
 from typing import cast
 
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ikelab.errors import IkelabError, LabError, ProtocolError
-from ikelab.ios.config import RunningConfig, linux_ifname
+from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import parse_config
 from ikelab.ios.log_line import Remark
 from ikelab.isakmp import events as isakmp
-from ikelab.node import flows
 from ikelab.node.console import Answer, Console
 from ikelab.node.events import (
     AcquireSa,
@@ -51,10 +49,10 @@ from ikelab.runtime.nodespec import NodeSpec
 from ikelab.runtime.ping import ping
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
+from ikelab.runtime.tunnels import protected_tunnels
 from ikelab.types import Endpoint
 
 IKE_PORT = 500
-GRE_OVERHEAD_MTU = 1400  # where a tunnel has no `ip mtu`: room for GRE, ESP and the outer header
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class RouterProcess:
         self.plane = UserspaceDataPlane(
             self._loop, rng, on_acquire=self._acquire, on_drop=self._esp_dropped
         )
-        self.console = Console(self.router, self._plane_counters)
+        self.console = Console(self.router, self._plane_counters, spec.debugging)
         self.stopping = asyncio.Event()
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)
@@ -95,6 +93,7 @@ class RouterProcess:
         self._asked: list[tuple[HttpIn, asyncio.Future[HttpOut]]] = []
         self._events: deque[NodeEvent] = deque()
         self._busy = False
+        self._told: list[object] = []  # facts that are not printed yet
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = 0  # web requests without their answer
@@ -182,7 +181,7 @@ class RouterProcess:
         udp.close()
 
     def _apply_tunnels(self, config: RunningConfig) -> None:
-        wanted = dict(_tunnels(config))
+        wanted = dict(protected_tunnels(config))
         for name in [name for name in self._tunnels if wanted.get(name) != self._tunnels[name]]:
             self.plane.remove_tunnel(name)
             del self._tunnels[name]
@@ -314,14 +313,19 @@ class RouterProcess:
                     self._carry_out(action)
         finally:
             self._busy = False
+            self._print()
         self._settle()
 
     def _perform(self, actions: list[NodeAction]) -> None:
-        for action in actions:
-            self._carry_out(action)
+        try:
+            for action in actions:
+                self._carry_out(action)
+        finally:
+            self._print()
 
     def _settle(self) -> None:
-        """Re-arm the timer and look whether somebody's wait is over."""
+        """Print, re-arm the timer and look whether somebody's wait is over."""
+        self._print()
         now = self._clock.now()
         timer = self.router.next_timer(now)
         if self._timer is not None:
@@ -364,8 +368,12 @@ class RouterProcess:
                 pass  # a fact for the log only
 
     def _say(self, fact: object) -> None:
-        """What the console and debug.txt print of it, if anything."""
-        said = self.console.log.text([fact], self._clock.now())
+        """For the console and debug.txt; `_print` prints what it comes to."""
+        self._told.append(fact)
+
+    def _print(self) -> None:
+        told, self._told = self._told, []
+        said = self.console.printed(told, self._clock.now()) if told else ""
         if said:
             print(said, end="", flush=True)
 
@@ -432,33 +440,6 @@ class RouterProcess:
             )
             for pair in self.plane.sas()
         ]
-
-
-def _tunnels(config: RunningConfig) -> list[tuple[str, TunnelConfig]]:
-    """The protected tunnels as the data plane wants them."""
-    found = []
-    for interface in flows.protected_tunnels(config):
-        tunnel = interface.tunnel
-        assert tunnel is not None, "a protected tunnel is one"
-        local = flows.source_address(config, tunnel)
-        if local is None or tunnel.destination is None or interface.address is None:
-            continue
-        address = IPv4Interface(f"{interface.address}/{interface.mask}")
-        found.append(
-            (
-                interface.name,
-                TunnelConfig(
-                    name=interface.name,
-                    ifname=linux_ifname(interface.name),
-                    address=str(address),
-                    local=local,
-                    remote=tunnel.destination,
-                    key=tunnel.key,
-                    mtu=interface.mtu or GRE_OVERHEAD_MTU,
-                ),
-            )
-        )
-    return found
 
 
 async def _run(spec: NodeSpec, ready_fd: int) -> None:

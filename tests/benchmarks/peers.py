@@ -128,6 +128,7 @@ class Peers:
                 ios_config("ours", OURS, INITIATOR),
                 pki=self._pki,  # type: ignore[arg-type]  # the same files
                 leaf=leaf,
+                debugging=(),
             )
         )
         self._pids = {CHARON: charon.pid, OURS: router._process.pid}

@@ -93,6 +93,7 @@ def start_our_router(
     mode: LabMode = "modern",
     pki: PkiFiles | None = None,
     leaf: IssuedCertificate | None = None,
+    debugging: tuple[str, ...] = ("crypto isakmp",),
 ) -> OurRouter:
     """Start the daemon in a namespace `ikelab-LAB-NODE`; returns when its console answers.
 
@@ -107,6 +108,7 @@ def start_our_router(
         mode=mode,
         config=config,
         config_file=f"{node}.cfg",
+        debugging=debugging,
         run_root=directory,
     )
     spec.run_dir.mkdir(mode=0o700, parents=True)
@@ -140,7 +142,7 @@ def start_process(
     file = spec.run_dir / f"{spec.name}.json"
     fields = {"lab": spec.lab, "name": spec.name, "mode": spec.mode, "config": spec.config}
     fields |= {"config_file": spec.config_file, "run_root": str(spec.run_root)}
-    file.write_text(json.dumps(fields))
+    file.write_text(json.dumps({**fields, "debugging": spec.debugging}))
     reading, writing = os.pipe()
     try:
         with spec.log_path.open("wb") as output:

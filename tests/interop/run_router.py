@@ -27,6 +27,7 @@ def read_spec(file: Path) -> NodeSpec:
         mode=fields["mode"],
         config=fields["config"],
         config_file=fields["config_file"],
+        debugging=tuple(fields.get("debugging", ())),
         run_root=Path(fields["run_root"]),
     )
 

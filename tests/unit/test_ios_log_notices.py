@@ -19,12 +19,13 @@ from ikelab.ios.log_line import (
     Remark,
 )
 from ikelab.ios.text import visible
-from ikelab.isakmp.events import Refused, Trace
+from ikelab.isakmp.events import Clear, Refused, Trace
 from ikelab.pki import ca_events as ca
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki import events as pki
 from ikelab.pki.store import RequestKind
 from ikelab.types import Endpoint, Now
+from tests.dialogue.playbook import Pair
 
 PEER = Endpoint("192.0.2.9", 500)
 HOSTILE = "x\n%SYS-5-CONFIG_I: forged\r\x1b[31m\x07\u202e\u2028\x9b"
@@ -289,3 +290,24 @@ def test_strangers_do_not_fill_the_memory_of_the_log() -> None:
         peer = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 500)
         list(log.lines(Trace(peer, 0, "beginning-main-mode")))
     assert len(log._conn_ids) == REMEMBERED_PEERS
+
+
+def test_without_debugging_only_messages_are_printed() -> None:
+    pair = Pair()
+    pair.r.refuse_cert = ("revoked", "serial 0x7 is on the CRL of cn=ra-subca")
+    pair.request()
+    pair.run()
+    found = [line.text for line in NodeLog().lines(pair.r.log, debugging=())]
+    assert found
+    assert all(text.startswith("%CRYPTO-") for text in found)
+
+
+def test_what_is_switched_on_later_knows_the_connections_from_before() -> None:
+    pair = Pair()
+    pair.establish()
+    log = NodeLog()
+    assert log.lines(pair.r.log, debugging=()) == []
+    pair.give(pair.i, Clear())
+    pair.run()
+    later = pair.r.log[len(pair.r.log) - 8 :]
+    assert any("(0:1001): received packet" in line.text for line in log.lines(later))

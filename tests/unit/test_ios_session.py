@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ikelab.ios import debugging
 from ikelab.ios.arguments import Arguments, Command, Pipe
 from ikelab.ios.command_tree import ROWS, TABLE
 from ikelab.ios.config_text import format_config, parse_config
@@ -13,7 +14,7 @@ from ikelab.ios.grammar import compile_grammar, match_line
 from ikelab.ios.parameters import Line
 from ikelab.ios.pipe import apply_pipe
 from ikelab.ios.row import Mode
-from ikelab.ios.session import ISAKMP_DEBUGGING, Closed, Edited, Said, Session
+from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.vocabulary import KINDS
 from ikelab.isakmp.policy import IsakmpPolicy
 from ikelab.wire.numbers import EncryptionAlgorithm
@@ -276,7 +277,7 @@ def test_keys_made_at_the_console_are_key_pair_requests() -> None:
 def test_debugging_is_state_of_the_console() -> None:
     session = console()
     assert session.enter("debug crypto isakmp") == Said("Crypto ISAKMP debugging is on\n")
-    assert session.debugging == {ISAKMP_DEBUGGING}
+    assert session.debugging == {debugging.ISAKMP}
     assert session.enter("undebug crypto isakmp") == Said("Crypto ISAKMP debugging is off\n")
     assert session.debugging == frozenset()
     session.enter("debug crypto isakmp")
@@ -284,6 +285,25 @@ def test_debugging_is_state_of_the_console() -> None:
     assert session.enter("u all") == said
     assert session.debugging == frozenset()
     assert session.enter("no debug all") == said
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("crypto ipsec", "Crypto IPSEC"),
+        ("crypto pki messages", "Crypto PKI Msg"),
+        ("crypto pki transactions", "Crypto PKI Trans"),
+        ("crypto pki callbacks", "Crypto PKI callbacks"),
+        ("crypto pki validation", "Crypto PKI Validation Path"),
+    ],
+)
+def test_each_debugging_is_switched_by_itself(name: str, title: str) -> None:
+    session = console()
+    session.enter("debug crypto isakmp")
+    assert session.enter(f"debug {name}") == Said(f"{title} debugging is on\n")
+    assert session.debugging == {debugging.ISAKMP, name}
+    assert session.enter(f"no debug {name}") == Said(f"{title} debugging is off\n")
+    assert session.debugging == {debugging.ISAKMP}
 
 
 # --- ? and Tab --------------------------------------------------------------------------------

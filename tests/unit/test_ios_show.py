@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from ikelab.errors import ConfigError
+from ikelab.ios import debugging
 from ikelab.ios.arguments import Arguments, Command, Pipe
 from ikelab.ios.command_tree import ROWS
 from ikelab.ios.config_text import parse_config
 from ikelab.ios.row import Mode
-from ikelab.ios.session import ISAKMP_DEBUGGING, Session
+from ikelab.ios.session import Session
 from ikelab.ios.show import VIEWS, plain, show, show_facts
 from ikelab.ios.snapshot import (
     CertificateKind,
@@ -225,7 +226,7 @@ SNAPSHOT = NodeSnapshot(
         InterfaceRow("GigabitEthernet0/1", None, "administratively down", "down"),
         InterfaceRow("Tunnel1", "203.0.113.2", "up", "down"),
     ),
-    debugging=frozenset({ISAKMP_DEBUGGING}),
+    debugging=frozenset({debugging.ISAKMP}),
 )
 
 SHOWN = [

@@ -347,3 +347,17 @@ def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
 def test_a_folder_without_a_lab_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(tmp_path)
+
+
+def test_nodes_print_the_debug_log_unless_the_lab_says_otherwise(tmp_path: Path) -> None:
+    assert {node.debugging for node in loaded(tmp_path).nodes} == {("crypto isakmp",)}
+    chosen = changed("segments:", "debug: [crypto ipsec, crypto pki validation]\nsegments:")
+    both = ("crypto ipsec", "crypto pki validation")
+    assert {node.debugging for node in loaded(tmp_path, chosen).nodes} == {both}
+    silent = changed("segments:", "debug: []\nsegments:")
+    assert {node.debugging for node in loaded(tmp_path, silent).nodes} == {()}
+
+
+def test_debugging_that_does_not_exist_is_complained_of(tmp_path: Path) -> None:
+    lab = changed("segments:", "debug: [crypto isakpm]\nsegments:")
+    assert "did you mean 'crypto isakmp'" in "\n".join(errors(tmp_path, lab))
