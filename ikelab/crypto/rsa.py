@@ -8,6 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+PADDING = 11
+"""Octets of a modulus that a signature cannot use (RFC 2437 section 9.2.1)."""
+
 
 def sign_hash(key: RSAPrivateKey, hash_value: bytes) -> bytes:
     """SIG payload body: as long as the modulus. Raises ValueError if the key is too short."""

@@ -9,7 +9,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from ikelab.crypto import oakley
-from ikelab.crypto.rsa import sign_hash, verify_hash
+from ikelab.crypto.rsa import PADDING, sign_hash, verify_hash
 from ikelab.errors import ProtocolError
 from ikelab.isakmp import identity, phase1
 from ikelab.isakmp.events import CheckPeerCert
@@ -111,6 +111,14 @@ def prove(work: Work, id_b: bytes) -> Layer:
     if work.sa.credential is None:
         return HASH(data=proof)
     key = work.keys.signing_key(work.sa.credential.key_label)
+    room = key.key_size // 8 - PADDING
+    if len(proof) > room:
+        raise ProtocolError(
+            "own-key-too-short",
+            f"an RSA key of {key.key_size} bits signs {room} octets, the hash has {len(proof)}",
+            seen=f"{key.key_size} bits",
+            wanted=f"at least {8 * (len(proof) + PADDING)} bits",
+        )
     return SIG(data=sign_hash(key, proof))
 
 

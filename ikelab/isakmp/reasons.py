@@ -120,6 +120,12 @@ REASONS: Mapping[str, Reason] = {
         "with pre-shared keys: enter the same key on both sides; else nothing, if it was forged",
         "crypto isakmp key",
     ),
+    "own-key-too-short": Reason(
+        "SIG",
+        "RFC 2409 section 5.1",
+        "make a longer key pair and enroll it, or take a shorter hash",
+        "crypto key generate rsa",
+    ),
     "bad-signature": Reason(
         "SIG",
         "RFC 2409 section 5.1",

@@ -11,12 +11,14 @@ import os
 import secrets
 from functools import cache
 
-from cryptography.hazmat.primitives.asymmetric import dh, rsa
+from cryptography.hazmat.primitives.asymmetric import dh, ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ikelab.crypto.dh import GENERATOR, check_public_value, prime, public_length
 from ikelab.wire.numbers import Group
 
 _EXPONENT = 65537
+_UNCOMPRESSED = b"\x04"  # SEC 1 section 2.3.3
 _LIBRARY_MINIMUM = 1024  # rsa.generate_private_key refuses less since cryptography 43
 _IOS_MINIMUM = 360  # "Choose the size of the key modulus in the range of 360 to 2048"
 # Miller-Rabin with random bases: under 4**-40 that a composite number passes.
@@ -102,9 +104,9 @@ def _passes(number: int, base: int, odd: int, shift: int) -> bool:
 class OsDhKeys:
     """Diffie-Hellman keys from libcrypto."""
 
-    def dh_key(self, group: Group) -> LibcryptoDhKey:
+    def dh_key(self, group: Group) -> LibcryptoDhKey | LibcryptoEcKey:
         """A fresh key of the group."""
-        return LibcryptoDhKey(group)
+        return LibcryptoEcKey(group) if group in _CURVES else LibcryptoDhKey(group)
 
 
 class LibcryptoDhKey:
@@ -122,9 +124,39 @@ class LibcryptoDhKey:
 
     def exchange(self, peer_public: bytes) -> bytes:
         """g^xy."""
-        value = check_public_value(self._group, peer_public)
+        check_public_value(self._group, peer_public)
+        value = int.from_bytes(peer_public, "big")
         numbers = dh.DHPublicNumbers(value, dh.DHParameterNumbers(prime(self._group), GENERATOR))
         return self._key.exchange(numbers.public_key()).rjust(self._length, b"\0")
+
+
+_CURVES: dict[Group, ec.EllipticCurve] = {
+    Group.ECP_256: ec.SECP256R1(),
+    Group.ECP_384: ec.SECP384R1(),
+    Group.ECP_521: ec.SECP521R1(),
+}
+
+
+class LibcryptoEcKey:
+    """`crypto.dh.DhKey` on a curve. libcrypto checks the peer's point once more."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._key = ec.generate_private_key(_CURVES[group])
+
+    @property
+    def public(self) -> bytes:
+        """Both coordinates (RFC 5903 section 7): the uncompressed point without its first octet."""
+        point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return point[1:]
+
+    def exchange(self, peer_public: bytes) -> bytes:
+        """g^xy: x alone."""
+        check_public_value(self._group, peer_public)
+        peer = ec.EllipticCurvePublicKey.from_encoded_point(
+            _CURVES[self._group], _UNCOMPRESSED + peer_public
+        )
+        return self._key.exchange(ec.ECDH(), peer)
 
 
 @cache
