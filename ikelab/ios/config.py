@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from ikelab.errors import ConfigError
+from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
 from ikelab.isakmp.policy import (
     AggressivePeer,
     IpsecProfile,
@@ -90,6 +91,8 @@ class RunningConfig:
     key_pairs: RSA key pairs to make where absent, label to bits of modulus; exportable: labels of
     those that may leave the router again. policies: by priority. aggressive_peers: by address.
     crl_cache: kilobytes (1024 octets) of CRLs that are kept, and the largest CRL that is fetched.
+    nat_keepalive: seconds, None: none are sent. nat_transparency: NAT traversal. fragmentation: of
+    IKE messages.
     """
 
     hostname: str = "Router"
@@ -103,6 +106,9 @@ class RunningConfig:
     keepalive: Keepalive | None = None
     aggressive_mode: bool = False
     aggressive_peers: Mapping[str, AggressivePeer] = field(default_factory=dict)
+    nat_keepalive: int | None = KEEPALIVE_SECONDS
+    nat_transparency: bool = True
+    fragmentation: bool = False
     profiles: Mapping[str, IsakmpProfile] = field(default_factory=dict)
     transform_sets: Mapping[str, TransformSet] = field(default_factory=dict)
     ipsec_profiles: Mapping[str, IpsecProfile] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import DEFAULT_KEYRING, DPD_RETRY, RunningConfig
 from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
 from ikelab.ios.system_commands import GLOBAL
+from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
 from ikelab.isakmp.policy import (
     IdentityMatch,
     IpsecProfile,
@@ -375,6 +376,17 @@ def _keepalive(config: RunningConfig) -> list[Shown]:
     return [shown(interval=config.keepalive.interval, retry=config.keepalive.retry)]
 
 
+def _nat_keepalive(config: RunningConfig) -> list[Shown]:
+    if config.nat_keepalive is None:
+        return [Shown(Arguments(), negative=True)]
+    is_default = config.nat_keepalive == KEEPALIVE_SECONDS
+    return [] if is_default else [shown(seconds=config.nat_keepalive)]
+
+
+def _nat_transparency(config: RunningConfig) -> list[Shown]:
+    return [] if config.nat_transparency else [Shown(Arguments(), negative=True)]
+
+
 CRYPTO_ROWS = (
     enter_row(
         "crypto keyring LABEL:name",
@@ -412,6 +424,27 @@ CRYPTO_ROWS = (
         lambda config, arguments: replace(config, keepalive=None),
         _keepalive,
         no="crypto isakmp keepalive",
+    ),
+    GLOBAL.row(
+        "crypto isakmp nat keepalive <5-3600>:seconds",
+        "Set a nat keepalive interval for use with IOS peers | Keepalive for NAT"
+        " | Number of seconds between keep alives",
+        lambda config, arguments: replace(config, nat_keepalive=arguments.number("seconds")),
+        lambda config, _: replace(config, nat_keepalive=None),
+        _nat_keepalive,
+        no="crypto isakmp nat keepalive",
+    ),
+    GLOBAL.flag(
+        "crypto isakmp fragmentation",
+        "IKE Fragmentation enabled if required",
+        "fragmentation",
+    ),
+    GLOBAL.row(
+        "crypto ipsec nat-transparency udp-encapsulation",
+        "IPsec NAT transparency model | UDP encapsulation of ESP",
+        lambda config, _: replace(config, nat_transparency=True),
+        lambda config, _: replace(config, nat_transparency=False),
+        _nat_transparency,
     ),
     GLOBAL.attribute(
         "crypto isakmp identity IDENTITY:identity",

@@ -81,7 +81,24 @@ _TRACES: Mapping[str, tuple[str, ...]] = {
         "ISAKMP:({c}):Returning Actual lifetime: {lifetime}",
         "ISAKMP:({c})::Started lifetime timer: {lifetime}.",
     ),
-    "no-nat-found": ("ISAKMP ({c}): No NAT Found for self or peer",),
+    "constructed-nat-t": ("ISAKMP:({c}): constructed NAT-T vendor-{variant} ID",),
+    # One NAT-D payload each: what is known of both ends after it.
+    "no-nat-found": (
+        "ISAKMP:received payload type {payload}",
+        "ISAKMP ({c}): No NAT Found for self or peer",
+    ),
+    "peer-hash-no-match": (
+        "ISAKMP:received payload type {payload}",
+        "ISAKMP ({c}): His hash no match - this node outside NAT",
+    ),
+    "own-hash-no-match": (
+        "ISAKMP:received payload type {payload}",
+        "ISAKMP ({c}): My hash no match - this node inside NAT",
+    ),
+    "both-inside-nat": (
+        "ISAKMP:received payload type {payload}",
+        "ISAKMP ({c}): NAT found, both nodes inside NAT",
+    ),
     "using-trustpoint": ("ISAKMP:({c}): using the {trustpoint} trustpoint's keypair to sign",),
     "address-not-in-cert": (
         "ISAKMP:({c}):My ID configured as IPv4 Addr, but Addr not in Cert!",
@@ -353,8 +370,6 @@ def _payloads(taken: PlainMessage, conn_id: int) -> Iterator[str]:
         if name in _NAMED:
             text = f"processing {_NAMED[name]} payload. message ID = {message_id}"
             yield f"ISAKMP:({conn_id}): {text}"
-        elif name == "NAT-D":
-            yield "ISAKMP:received payload type 20"
         if name == "CERT":
             yield f"ISAKMP:({conn_id}): processing a CT_X509_SIGNATURE cert"
 

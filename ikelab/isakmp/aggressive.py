@@ -13,7 +13,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from ikelab.isakmp import faults, identity, phase1, proof, state
+from ikelab.isakmp import faults, identity, nat_t, phase1, proof, state
 from ikelab.isakmp.policy import AggressivePeer, IsakmpPolicy
 from ikelab.isakmp.work import Work
 from ikelab.wire import vendor_id
@@ -38,7 +38,7 @@ def send_am1(work: Work) -> bool:
     work.sa.own_id_b = body_of(own_id)
     packets.append(own_id)
     packets += phase1.certificate_requests(work, policies)
-    packets += [VENDOR_ID(data=octets) for octets in (*phase1.NAT_T_OFFER, vendor_id.DPD)]
+    packets += [*nat_t.offer(work), VENDOR_ID(data=vendor_id.DPD)]
     work.send_phase1(state.AM1, packets)
     work.start_retransmission(state.AM1)
     return True
@@ -68,7 +68,6 @@ def process_am1(work: Work) -> bool:
 
 def send_am2(work: Work) -> bool:
     """Responder: our half, our name and our proof; the keys exist from here on."""
-    sa = work.sa
     half = phase1.own_half(work, phase1.chosen_policy(work).group)
     phase1.derive_keys(work)
     certificates = proof.choose_certificates(work)
@@ -77,9 +76,7 @@ def send_am2(work: Work) -> bool:
     packets.append(proof.prove(work, body_of(own_id)))
     packets += phase1.certificate_requests(work, [phase1.chosen_policy(work)])
     packets.append(VENDOR_ID(data=vendor_id.DPD))
-    if sa.answer_vendor_id:
-        packets.append(VENDOR_ID(data=vendor_id.NAT_T_RFC_3947))
-        packets += phase1.nat_d_pair(work)
+    packets += [*nat_t.answer(work), *nat_t.nat_d(work)]
     work.send_phase1(state.AM2, packets)
     return True
 
@@ -90,7 +87,7 @@ def take_am2(work: Work) -> bool:
     phase1.take_half(work)
     phase1.derive_keys(work)
     phase1.note_requests(work)
-    phase1.compare_nat_d(work)
+    nat_t.compare(work)
     proof.take_id(work)
     return proof.take_proof(work)
 
@@ -102,9 +99,8 @@ def send_am3(work: Work) -> bool:
     """
     certificates = proof.choose_certificates(work)
     packets = [*certificates, proof.prove(work, work.sa.own_id_b)]
-    if vendor_id.NAT_T_RFC_3947 in work.sa.peer_vendor_ids:
-        packets += phase1.nat_d_pair(work)
-    packets += proof.initial_contact(work)
+    packets += [*nat_t.nat_d(work), *proof.initial_contact(work)]
+    nat_t.float_ports(work)
     work.send_phase1(state.AM3, packets)
     return True
 
@@ -116,5 +112,5 @@ def take_am3(work: Work) -> bool:
         work.sa.iv = message.next_iv
         # HASH_I does not cover a notify: in clear anybody may have put it there.
         proof.take_initial_contact(work)
-    phase1.compare_nat_d(work)
+    nat_t.compare(work)
     return proof.take_proof(work)

@@ -12,7 +12,16 @@ from typing import assert_never
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError, WireError
-from ikelab.isakmp import admission, faults, identity, informational, rows, teardown
+from ikelab.isakmp import (
+    admission,
+    faults,
+    identity,
+    informational,
+    nat_t,
+    remap,
+    rows,
+    teardown,
+)
 from ikelab.isakmp.context import Context, notify_name
 from ikelab.isakmp.events import (
     Action,
@@ -25,6 +34,7 @@ from ikelab.isakmp.events import (
     IpsecInstallFailed,
     PeerCertAccepted,
     PeerCertRefused,
+    PeerMoved,
     SaRequested,
     SendDatagram,
     SpiAllocated,
@@ -66,7 +76,7 @@ class IsakmpEngine:
             self._context,
             self._request,
             self._start_phase1,
-            lambda remote: bool(self._pending.get(remote)),
+            lambda remote: bool(self._pending.get(nat_t.destination(remote))),
         )
 
     @property
@@ -105,6 +115,8 @@ class IsakmpEngine:
                 return self._cert_accepted(event, now)
             case PeerCertRefused():
                 return self._cert_refused(event, now)
+            case PeerMoved(inbound_spi, remote):
+                return remap.follow_esp(self._context, inbound_spi, remote)
             case Clear():
                 if not event.phase2_only:
                     self._forget_requests(event.peer)
@@ -148,7 +160,7 @@ class IsakmpEngine:
             sa = self.table.find_half_open(header.cky_i, initiator=True)
         if sa is None:
             raise faults.unknown_cookies(header)
-        if event.remote != sa.remote or event.local != sa.local:
+        if not nat_t.may_take_phase1(sa, event.local, event.remote):
             raise faults.wrong_peer(event, sa)
         repeat = rows.stored_answer(sa.answered, event.octets)
         if repeat is not None:
@@ -157,7 +169,8 @@ class IsakmpEngine:
             raise faults.changed_repeat()
         if sa.awaiting_cert:
             raise faults.busy()
-        return self._phase1(sa, _phase1_message(header), now, (header, event.octets))
+        path = (event.local, event.remote)
+        return self._phase1(sa, _phase1_message(header), now, (header, event.octets), path)
 
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
         if header.exchange_type == ExchangeType.AGGRESSIVE and not self.config.aggressive_mode:
@@ -176,7 +189,8 @@ class IsakmpEngine:
         asked = self._ask_for_am3(header, event)
         if asked:
             return asked
-        sa = self._complete_sa(header, event)
+        known = self._complete_sa(header, event)
+        sa = known.heard_at(event.remote)
         node = self.table.find_node(sa, header.message_id)
         if node is None:
             node = self._new_node(sa, header.message_id, initiator=False)
@@ -186,21 +200,29 @@ class IsakmpEngine:
         actions = rows.run_quick_mode(
             self._context, sa, node, (Major.FROM_PEER, Minor.QM_EXCH), now, (header, event.octets)
         )
-        if self.table.nodes[node.handle].state is QmState.IKE_QM_READY:
+        taken = self.table.nodes[node.handle]
+        if taken.state is QmState.IKE_QM_READY:
             del self.table.nodes[node.handle]
+        elif taken.state is not node.state is not QmState.IKE_QM_READY:
+            # QM2 or QM3 verified: our nonce is in its hash, so the peer sent it just now.
+            actions += self._follow(known, event.remote)
         return actions
+
+    def _follow(self, sa: IsakmpSa, remote: Endpoint) -> list[Action]:
+        return [] if sa.remote == remote else remap.move_peer(self._context, sa, remote)
 
     def _receive_informational(
         self, header: Header, event: DatagramReceived, now: Now
     ) -> list[Action]:
         if not header.flags & Flags.ENCRYPTION:
             return self._clear_informational(header, event)
-        sa = self._complete_sa(header, event)
+        known = self._complete_sa(header, event)
+        sa = known.heard_at(event.remote)
         assert sa.cipher is not None and sa.policy is not None
         iv = oakley.phase2_iv(sa.policy.hash, sa.iv, header.message_id, sa.cipher.block)
         opened = open_encrypted(header, event.octets, sa.cipher, sa.encryption_key, iv)
         meanings = informational.read(opened, sa)
-        _heard_from(sa, self.config, now)
+        _heard_from(known, self.config, now)
         actions: list[Action] = [
             self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
         ]
@@ -212,10 +234,10 @@ class IsakmpEngine:
         sa = self.table.find(header.cky_i, header.cky_r)
         if sa is None:
             raise faults.unknown_cookies(header)
-        if event.remote != sa.remote or event.local != sa.local:
-            raise faults.wrong_peer(event, sa)
         if not sa.is_complete:
             raise faults.phase1_incomplete(sa)
+        if not nat_t.may_take(sa, event.local, event.remote):
+            raise faults.wrong_peer(event, sa)
         return sa
 
     def _ask_for_am3(self, header: Header, event: DatagramReceived) -> list[Action]:
@@ -224,7 +246,9 @@ class IsakmpEngine:
         Nothing else asks for it. The sender knows our cookie, so message 2 goes to nobody new.
         """
         sa = self.table.find(header.cky_i, header.cky_r)
-        if sa is None or sa.state is not State.IKE_R_AM2 or event.remote != sa.remote:
+        if sa is None or event.remote.address != sa.remote.address:
+            return []
+        if sa.state is not State.IKE_R_AM2:
             return []
         assert sa.last_sent is not None
         told = self._context.refused(sa.remote, sa.conn_id, "QM1", faults.phase1_incomplete(sa))
@@ -260,10 +284,15 @@ class IsakmpEngine:
         return [told, replace(answer, comment=f"{answer.comment} (repeated on request)")]
 
     def _phase1(
-        self, sa: IsakmpSa, given: Input, now: Now, datagram: rows.Datagram | None = None
+        self,
+        sa: IsakmpSa,
+        given: Input,
+        now: Now,
+        datagram: rows.Datagram | None = None,
+        path: rows.Path | None = None,
     ) -> list[Action]:
         """Run the rows; when they complete phase 1, go on with what waited for it."""
-        actions = rows.run_phase1(self._context, sa, given, now, datagram)
+        actions = rows.run_phase1(self._context, sa, given, now, datagram, path)
         grown = self.table.sas.get(sa.handle)
         if grown is not None and grown.is_complete and not sa.is_complete:
             actions += self._phase1_up(grown)
@@ -275,12 +304,12 @@ class IsakmpEngine:
         actions: list[Action] = []
         if sa.peer_initial_contact:
             actions += teardown.forget_older(self._context, sa)
-        waiting = self._pending.pop(sa.remote, {})
+        waiting = self._pending.pop(nat_t.destination(sa.remote), {})
         for name, flow in waiting.items():
             if flow.isakmp_profile in (None, sa.profile):
                 actions += self._start_quick_mode(sa, flow)
             else:  # its own main mode is under way, for another profile
-                self._pending.setdefault(sa.remote, {})[name] = flow
+                self._pending.setdefault(nat_t.destination(sa.remote), {})[name] = flow
         return actions
 
     # --- requests of the data plane ---------------------------------------------------------------
@@ -317,7 +346,7 @@ class IsakmpEngine:
         actions = self._phase1(sa, (Major.FROM_IPSEC, minor), now)
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]
-            self._pending.pop(remote, None)  # the next packet asks again
+            self._pending.pop(nat_t.destination(remote), None)  # the next packet asks again
         return actions
 
     def _new_sa(
@@ -341,7 +370,9 @@ class IsakmpEngine:
         assert sa.policy is not None and sa.cipher is not None
         self._handles += 1
         iv = oakley.phase2_iv(sa.policy.hash, sa.iv, message_id, sa.cipher.block)
-        node = QuickModeNode(self._handles, sa.handle, initiator, message_id, flow, iv=iv)
+        node = QuickModeNode(
+            self._handles, sa.handle, initiator, message_id, sa.remote, flow, iv=iv
+        )
         self.table.nodes[node.handle] = node
         return node
 
@@ -400,7 +431,7 @@ class IsakmpEngine:
         """A node that may have been cleared while the data plane was working for it."""
         node = self.table.nodes.get(handle)
         sa = self.table.sas.get(node.sa_handle) if node is not None else None
-        return None if node is None or sa is None else (node, sa)
+        return None if node is None or sa is None else (node, sa.heard_at(node.remote))
 
     # --- the peer's certificate -------------------------------------------------------------------
 

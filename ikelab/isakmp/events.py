@@ -87,6 +87,17 @@ class PeerCertRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerMoved:
+    """An authentic ESP packet, newer than any before it, came from another port of the peer.
+
+    Only told of pairs whose peer is behind a NAT (`InstallIpsecSa.peer_moves`).
+    """
+
+    inbound_spi: bytes
+    remote: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class Clear:
     """Tear down with DELETE: everything (peer None) or all SAs with one peer address.
 
@@ -113,6 +124,7 @@ Event = (
     | IpsecInstallFailed
     | PeerCertAccepted
     | PeerCertRefused
+    | PeerMoved
     | Clear
     | ConfigChanged
 )
@@ -127,6 +139,15 @@ class SendDatagram:
     local: Endpoint
     remote: Endpoint
     octets: bytes
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendKeepalive:
+    """Send the one octet 0xFF that keeps a NAT's port ours (RFC 3948 section 2.3)."""
+
+    local: Endpoint
+    remote: Endpoint
     comment: str = ""
 
 
@@ -156,7 +177,8 @@ class EspKeys:
 class InstallIpsecSa:
     """Put a pair of ESP SAs into the data plane; answer with `IpsecInstallDone` or `...Failed`.
 
-    lifetimes in seconds and kilobytes, as negotiated.
+    lifetimes in seconds and kilobytes, as negotiated. With a mode of UDP encapsulation the ports
+    are those of the ends; peer_moves: the peer is behind a NAT, which may give it another one.
     """
 
     handle: int
@@ -171,6 +193,15 @@ class InstallIpsecSa:
     lifetime_seconds: int
     lifetime_kilobytes: int
     initiator: bool
+    peer_moves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoveIpsecSa:
+    """A pair's peer is at another port of its address from now on."""
+
+    inbound_spi: bytes
+    remote: Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +318,10 @@ class Trace:
 
 Action = (
     SendDatagram
+    | SendKeepalive
     | AllocateSpi
     | InstallIpsecSa
+    | MoveIpsecSa
     | ActivateIpsecSa
     | DeleteIpsecSa
     | CheckPeerCert

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikelab.isakmp import phase1, proof, state
+from ikelab.isakmp import nat_t, phase1, proof, state
 from ikelab.isakmp.work import Work
-from ikelab.wire import vendor_id
-from ikelab.wire.payloads import VENDOR_ID
 
 if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
@@ -25,8 +23,7 @@ def send_mm1(work: Work) -> bool:
     work.trace("aggressive-mode-not-started")
     offer = phase1.begin(work, phase1.usable_policies(work))
     work.trace("beginning-main-mode")
-    vendor_ids = [VENDOR_ID(data=octets) for octets in phase1.NAT_T_OFFER]
-    work.send_phase1(state.MM1, [offer, *vendor_ids])
+    work.send_phase1(state.MM1, [offer, *nat_t.offer(work)])
     work.start_retransmission(state.MM1)
     return True
 
@@ -40,9 +37,7 @@ def process_mm1(work: Work) -> bool:
 def send_mm2(work: Work) -> bool:
     """Responder: the chosen transform exactly as offered, and no vendor ID that was not offered."""
     packets: list[Layer] = [work.reply]
-    if work.sa.answer_vendor_id:
-        packets.append(VENDOR_ID(data=vendor_id.NAT_T_RFC_3947))
-    work.send_phase1(state.MM2, packets)
+    work.send_phase1(state.MM2, [*packets, *nat_t.answer(work)])
     return True
 
 
@@ -88,6 +83,7 @@ def process_mm4(work: Work) -> bool:
 
 def send_mm5(work: Work) -> bool:
     """Initiator: identity and proof, encrypted."""
+    nat_t.float_ports(work)
     work.send_phase1(state.MM5, proof.identify(work))
     work.start_retransmission(state.MM5)
     return True

@@ -7,18 +7,16 @@ desk; which message carries what is the business of `main_mode.py` and `aggressi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from ikelab.crypto import oakley
 from ikelab.crypto.cipher import cipher_for
 from ikelab.crypto.dh import check_public_value
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import identity, proposal
+from ikelab.isakmp import identity, nat_t, proposal
 from ikelab.isakmp.events import KeyMaterial
 from ikelab.isakmp.policy import IsakmpPolicy
 from ikelab.isakmp.work import Work
-from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
 from ikelab.wire.isakmp import body_of
 from ikelab.wire.numbers import (
@@ -32,7 +30,6 @@ from ikelab.wire.numbers import (
 from ikelab.wire.payloads import (
     CERT_REQ,
     KE,
-    NAT_D,
     NONCE,
     SA,
     VENDOR_ID,
@@ -45,12 +42,6 @@ COOKIE_LENGTH = 8
 CONN_ID_BASE = 1000  # IOS counts from 1001 where no crypto engine has numbers of its own
 NONCE_LENGTH = 32  # RFC 2409 section 5 allows 8 to 256 octets
 NONCE_RANGE = range(8, 257)
-NAT_T_OFFER = (
-    vendor_id.NAT_T_RFC_3947,
-    vendor_id.NAT_T_DRAFT_07,
-    vendor_id.NAT_T_DRAFT_03,
-    vendor_id.NAT_T_DRAFT_02,
-)
 
 # --- the proposal ---------------------------------------------------------------------------------
 
@@ -121,7 +112,7 @@ def choose(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
     work.sa.cky_r = work.rng.draw("cky_r", COOKIE_LENGTH)
     note_vendor_ids(work)
     _adopt(work, choice)
-    work.sa.answer_vendor_id = vendor_id.NAT_T_RFC_3947 in work.sa.peer_vendor_ids
+    nat_t.choose(work)
     work.reply = choice.reply
 
 
@@ -131,6 +122,7 @@ def accept(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
     work.sa.cky_r = work.message.header.cky_r
     note_vendor_ids(work)
     _adopt(work, choice)
+    nat_t.accept(work)
 
 
 def _adopt(work: Work, choice: proposal.IkeChoice) -> None:
@@ -173,7 +165,7 @@ def key_exchange(work: Work) -> list[Layer]:
     packets = own_half(work, chosen_policy(work).group)
     packets += certificate_requests(work, [chosen_policy(work)])
     packets.append(VENDOR_ID(data=vendor_id.DPD))
-    return [*packets, *nat_d_pair(work)]
+    return [*packets, *nat_t.nat_d(work)]
 
 
 def own_half(work: Work, group: Group) -> list[Layer]:
@@ -199,24 +191,12 @@ def certificate_requests(work: Work, policies: Sequence[IsakmpPolicy]) -> list[L
     return packets
 
 
-def nat_d_pair(work: Work) -> list[Layer]:
-    """RFC 3947 section 3.2: the remote end's hash first, then our own."""
-    return [NAT_D(data=nat_d(work, work.sa.remote)), NAT_D(data=nat_d(work, work.sa.local))]
-
-
-def nat_d(work: Work, end: Endpoint) -> bytes:
-    """Our hash of one end: what a NAT-D payload of it should hold."""
-    sa = work.sa
-    packed = IPv4Address(end.address).packed
-    return oakley.nat_d_hash(chosen_policy(work).hash, sa.cky_i, sa.cky_r, packed, end.port)
-
-
 def take_key_exchange(work: Work) -> None:
     """The peer's half: KE, NONCE, requests for certificates, vendor IDs, NAT-D."""
     take_half(work)
     note_requests(work)
     note_vendor_ids(work)
-    compare_nat_d(work)
+    nat_t.compare(work)
 
 
 def take_half(work: Work) -> None:
@@ -248,17 +228,6 @@ def note_requests(work: Work) -> None:
             names.append(bytes(payload.packet.authority))
             work.trace("peer-wants-cert", authority=names[-1].hex())
     work.sa.requested_authorities = (*work.sa.requested_authorities, *names)
-
-
-def compare_nat_d(work: Work) -> None:
-    """The peer's first NAT-D is of our end, the others are of its own (RFC 3947 section 3.2)."""
-    seen = [bytes(payload.packet.data) for payload in work.message.of_type(PayloadType.NAT_D)]
-    if not seen:
-        return
-    ours = seen[0] == nat_d(work, work.sa.local)
-    peers = nat_d(work, work.sa.remote) in seen[1:]
-    work.sa.nat_seen = not (ours and peers)
-    work.trace("nat-found" if work.sa.nat_seen else "no-nat-found")
 
 
 def derive_keys(work: Work) -> None:

@@ -195,7 +195,9 @@ class IsakmpConfig:
     policies: by rising priority number, the first is preferred. trusted_authorities: DER names of
     the CAs asked for by CERT_REQ, one per authenticated trustpoint. identity: what `crypto isakmp
     identity` says. flows: what may be negotiated, as initiator and as responder. aggressive_mode:
-    whether it is allowed at all; with aggressive_peers it is what we begin with.
+    whether it is allowed at all; with aggressive_peers it is what we begin with. nat_keepalive:
+    seconds between two keepalives from behind a NAT (RFC 3948 section 4), None: none.
+    fragmentation: of large IKE messages, with peers that say they know it.
     """
 
     hostname: str
@@ -209,6 +211,9 @@ class IsakmpConfig:
     keepalive: Keepalive | None = None
     aggressive_mode: bool = False
     aggressive_peers: tuple[AggressivePeer, ...] = ()
+    nat_traversal: bool = True
+    nat_keepalive: int | None = 20
+    fragmentation: bool = False
 
     @property
     def name(self) -> str:

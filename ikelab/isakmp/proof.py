@@ -206,7 +206,7 @@ def authenticate(work: Work) -> bool:
                 notify=NotifyType.INVALID_SIGNATURE,
             )
         identity.check_id_in_certificate(sa.peer_id, sa.peer_cert)
-        if not sa.nat_seen:
+        if sa.nat is None or not sa.nat.is_needed:
             identity.check_id_is_source(sa.peer_id, sa.remote.address)
     sa.profile = identity.choose_profile(
         work.config.profiles, sa.peer_id, requested=sa.requested_profile, keyring=sa.keyring
@@ -236,6 +236,8 @@ def phase1_complete(work: Work) -> bool:
     sa.expires = work.now.elapsed + sa.lifetime
     if sa.initiator:
         sa.rekey_at = sa.expires - rekey_margin(sa.lifetime, sa.initiator)
+    if sa.nat is not None and sa.nat.inside and work.config.nat_keepalive is not None:
+        sa.nat_keepalive_at = work.now.elapsed + work.config.nat_keepalive
     if work.config.keepalive is not None:
         sa.probe_at = work.now.elapsed + work.config.keepalive.interval
     return True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ikelab.errors import ProtocolError
+from ikelab.isakmp.nat_t import PLAIN_MODES, Modes
 from ikelab.isakmp.policy import IpsecFlow, IsakmpPolicy, TransformSet
 from ikelab.wire.isakmp import Payload
 from ikelab.wire.numbers import (
@@ -270,10 +271,12 @@ def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoi
 # --- phase 2 ----------------------------------------------------------------------------------
 
 
-def ipsec_attributes(flow: IpsecFlow, transform_set: TransformSet) -> list[tuple[int, int | bytes]]:
+def ipsec_attributes(
+    flow: IpsecFlow, transform_set: TransformSet, modes: Modes = PLAIN_MODES
+) -> list[tuple[int, int | bytes]]:
     """The attributes of one transform set, in the order the guide's debug prints them."""
     attributes: list[tuple[int, int | bytes]] = [
-        (IpsecAttribute.ENCAPSULATION_MODE, int(transform_set.mode)),
+        (IpsecAttribute.ENCAPSULATION_MODE, modes[transform_set.mode]),
         (IpsecAttribute.SA_LIFE_TYPE, int(LifeType.SECONDS)),
         (IpsecAttribute.SA_LIFE_DURATION, _duration(flow.lifetime_seconds)),
         (IpsecAttribute.SA_LIFE_TYPE, int(LifeType.KILOBYTES)),
@@ -290,8 +293,11 @@ def ipsec_attributes(flow: IpsecFlow, transform_set: TransformSet) -> list[tuple
     return attributes
 
 
-def offer_transform_sets(flow: IpsecFlow, spi: bytes) -> SA:
-    """The SA payload of quick mode message 1: one proposal a transform set, best first."""
+def offer_transform_sets(flow: IpsecFlow, spi: bytes, modes: Modes = PLAIN_MODES) -> SA:
+    """The SA payload of quick mode message 1: one proposal a transform set, best first.
+
+    modes: the numbers of the encapsulation modes, which are others where there is a NAT.
+    """
     proposals = [
         Proposal(
             number=number,
@@ -301,7 +307,7 @@ def offer_transform_sets(flow: IpsecFlow, spi: bytes) -> SA:
                 Transform(
                     number=1,
                     transform_id=int(transform_set.encryption),
-                    attributes=ipsec_attributes(flow, transform_set),
+                    attributes=ipsec_attributes(flow, transform_set, modes),
                 )
             ],
         )
@@ -353,7 +359,11 @@ def _read_ipsec_attributes(attributes: Attributes) -> _IpsecOffer:
 
 
 def _match_transform_set(
-    transform: Transform, offer: _IpsecOffer, wanted: TransformSet, pfs: Group | None
+    transform: Transform,
+    offer: _IpsecOffer,
+    wanted: TransformSet,
+    pfs: Group | None,
+    modes: Modes,
 ) -> str:
     if transform.transform_id != wanted.encryption:
         return f"ESP transform {transform.transform_id}, wanted {wanted.encryption.name}"
@@ -362,8 +372,8 @@ def _match_transform_set(
     if offer.authentication != wanted.authentication:
         wanted_name = wanted.authentication.name if wanted.authentication else "none"
         return f"authenticator {offer.authentication}, wanted {wanted_name}"
-    if (offer.mode or EncapsulationMode.TUNNEL) != wanted.mode:
-        return f"encaps is {offer.mode}, wanted {wanted.mode.value} ({wanted.mode.name.title()})"
+    if (offer.mode or EncapsulationMode.TUNNEL) != modes[wanted.mode]:
+        return f"encaps is {offer.mode}, wanted {modes[wanted.mode]} ({wanted.mode.name.title()})"
     if offer.group != pfs:
         return f"PFS group {offer.group}, wanted {pfs.value if pfs else None}"
     if not offer.seconds:
@@ -371,7 +381,9 @@ def _match_transform_set(
     return ""
 
 
-def choose_transform_set(payload: Payload, flow: IpsecFlow) -> IpsecChoice:
+def choose_transform_set(
+    payload: Payload, flow: IpsecFlow, modes: Modes = PLAIN_MODES
+) -> IpsecChoice:
     """The first proposal that fits one of the flow's transform sets, in our order of preference.
 
     Serves both sides: the responder over the whole offer, the initiator over the single answer.
@@ -386,7 +398,7 @@ def choose_transform_set(payload: Payload, flow: IpsecFlow) -> IpsecChoice:
                 continue
             for transform in proposal.transforms:
                 offer = _read_ipsec_attributes(transform.attributes)
-                reason = _match_transform_set(transform, offer, wanted, flow.pfs)
+                reason = _match_transform_set(transform, offer, wanted, flow.pfs, modes)
                 if not reason:
                     return _ipsec_choice(wanted, proposal, transform, offer, flow)
                 refusals.append(f"proposal {proposal.number} / {wanted.name}: {reason}")

@@ -6,6 +6,7 @@ are known: by the responder when the data plane has given its SPI, by the initia
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,14 @@ from ikelab.crypto import oakley
 from ikelab.crypto.dh import check_public_value
 from ikelab.crypto.esp_keys import key_lengths
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import identity, proposal, state
+from ikelab.isakmp import identity, nat_t, proposal, state
 from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
 from ikelab.isakmp.phase1 import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
 from ikelab.isakmp.work import Work
 from ikelab.wire.isakmp import body_of, build_payloads
 from ikelab.wire.numbers import (
+    EncapsulationMode,
     HashAlgorithm,
     NotifyType,
     PayloadType,
@@ -82,13 +84,15 @@ def send_qm1(work: Work) -> bool:
     remote = identity.proxy_payload(flow.remote_proxy)
     node.ids = (body_of(local), body_of(remote))
     packets: list[Layer] = [
-        proposal.offer_transform_sets(flow, node.inbound_spi),
+        proposal.offer_transform_sets(flow, node.inbound_spi, nat_t.modes(work.sa)),
         NONCE(data=node.nonce_i),
     ]
     if flow.pfs is not None:
         node.dh = work.keys.dh_key(flow.pfs)
         packets.append(KE(data=node.dh.public))
     packets += [local, remote]
+    packets += nat_t.nat_oa(work.sa, [wanted.mode for wanted in flow.transform_sets])
+    node.proxies = (flow.local_proxy, flow.remote_proxy)
     work.send_quick_mode(state.QM1, _behind_hash(work, packets, b""))
     work.start_retransmission(state.QM1)
     return True
@@ -114,7 +118,8 @@ def process_qm1(work: Work) -> bool:
     node.iv = message.next_iv
     node.nonce_i = _nonce(work)
     node.flow = _find_flow(work)
-    choice = proposal.choose_transform_set(message.one(PayloadType.SA), node.flow)
+    offered = message.one(PayloadType.SA)
+    choice = proposal.choose_transform_set(offered, node.flow, nat_t.modes(work.sa))
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.reply = choice.reply
     node.lifetime_seconds = choice.lifetime_seconds
@@ -160,11 +165,19 @@ def _find_flow(work: Work) -> IpsecFlow:
     else:  # RFC 2409 section 5.5: without IDs the ends themselves are meant
         theirs = ProxyIdentity(work.sa.remote.address)
         ours = ProxyIdentity(work.sa.local.address)
-    for flow in work.config.flows:
-        same_ends = flow.remote.address == work.sa.remote.address
-        if same_ends and (flow.local_proxy, flow.remote_proxy) == (ours, theirs):
-            _check_profile(work, flow)
+    work.quick_mode.proxies = (ours, theirs)
+    ours, theirs = nat_t.as_seen_here(work.sa, ours, theirs)
+    flows = [
+        flow
+        for flow in work.config.flows
+        if flow.remote.address == work.sa.remote.address
+        and (flow.local_proxy, flow.remote_proxy) == (ours, theirs)
+    ]
+    for flow in flows:  # several: peers behind one NAT, told apart by their profiles
+        if flow.isakmp_profile in (None, work.sa.profile):
             return flow
+    if flows:
+        raise _other_profile(work, flows[0])
     raise ProtocolError(
         "proxy-identity",
         f"no tunnel protects {_told(ours)} to {_told(theirs)} with {work.sa.remote.address}",
@@ -180,19 +193,18 @@ def _find_flow(work: Work) -> IpsecFlow:
     )
 
 
-def _check_profile(work: Work, flow: IpsecFlow) -> None:
+def _other_profile(work: Work, flow: IpsecFlow) -> ProtocolError:
     """`set isakmp-profile` of the flow is for peers that match this profile, and no others."""
-    if flow.isakmp_profile not in (None, work.sa.profile):
-        matched = f"crypto isakmp profile {work.sa.profile}" if work.sa.profile else "no profile"
-        raise ProtocolError(
-            "profile-mismatch",
-            f"{flow.name} is for peers of crypto isakmp profile {flow.isakmp_profile}, this one"
-            f" matches {matched}",
-            seen=matched,
-            wanted=f"crypto isakmp profile {flow.isakmp_profile}",
-            config=f"set isakmp-profile {flow.isakmp_profile}",
-            notify=NotifyType.INVALID_ID_INFORMATION,
-        )
+    matched = f"crypto isakmp profile {work.sa.profile}" if work.sa.profile else "no profile"
+    return ProtocolError(
+        "profile-mismatch",
+        f"{flow.name} is for peers of crypto isakmp profile {flow.isakmp_profile}, this one"
+        f" matches {matched}",
+        seen=matched,
+        wanted=f"crypto isakmp profile {flow.isakmp_profile}",
+        config=f"set isakmp-profile {flow.isakmp_profile}",
+        notify=NotifyType.INVALID_ID_INFORMATION,
+    )
 
 
 def _told(proxy: ProxyIdentity) -> str:
@@ -223,6 +235,8 @@ def send_qm2(work: Work) -> bool:
     if node.dh is not None:
         packets.append(KE(data=node.dh.public))
     packets += identity.same_ids(node.ids)
+    assert node.transform is not None, "chosen with message 1"
+    packets += nat_t.nat_oa(work.sa, [node.transform.mode])
     work.send_quick_mode(state.QM2, _behind_hash(work, packets, node.nonce_i))
     work.start_retransmission(state.QM2)
     return True
@@ -245,7 +259,8 @@ def process_qm2(work: Work) -> bool:
     node.nonce_r = _nonce(work)
     node.retransmission = None
     _check_single_answer(work)
-    choice = proposal.choose_transform_set(message.one(PayloadType.SA), flow)
+    answer = message.one(PayloadType.SA)
+    choice = proposal.choose_transform_set(answer, flow, nat_t.modes(work.sa))
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.lifetime_seconds = choice.lifetime_seconds
     node.lifetime_kilobytes = choice.lifetime_kilobytes
@@ -277,8 +292,11 @@ def _check_single_answer(work: Work) -> None:
 
 def _install(work: Work) -> None:
     node, sa, flow = work.quick_mode, work.sa, _flow(work)
-    transform = node.transform
-    assert transform is not None
+    transform, proxies = node.transform, node.proxies
+    assert transform is not None and proxies is not None
+    if transform.mode is EncapsulationMode.TRANSPORT:  # the addresses are those of the packet
+        proxies = (flow.local_proxy, flow.remote_proxy)
+    mode = nat_t.agreed_mode(sa, transform.mode)
     g_qm_xy = node.dh.exchange(node.peer_public) if node.dh is not None else b""
     work.trace("creating-ipsec-sas", seconds=node.lifetime_seconds)
     work.actions.append(
@@ -287,14 +305,15 @@ def _install(work: Work) -> None:
             flow=flow.name,
             local=sa.local,
             remote=sa.remote,
-            local_proxy=flow.local_proxy,
-            remote_proxy=flow.remote_proxy,
-            transform=transform,
+            local_proxy=proxies[0],
+            remote_proxy=proxies[1],
+            transform=replace(transform, mode=mode),
             inbound=_esp_keys(work, transform, node.inbound_spi, g_qm_xy),
             outbound=_esp_keys(work, transform, node.outbound_spi, g_qm_xy),
             lifetime_seconds=node.lifetime_seconds,
             lifetime_kilobytes=node.lifetime_kilobytes,
             initiator=node.initiator,
+            peer_moves=sa.nat is not None and sa.nat.peer_inside,
         )
     )
 

@@ -31,13 +31,14 @@ from ikelab.isakmp.state import (
     quick_mode_row,
 )
 from ikelab.isakmp.work import Work
-from ikelab.types import Now
+from ikelab.types import Endpoint, Now
 from ikelab.wire.isakmp import Header
 from ikelab.wire.numbers import ExchangeType, Flags, ProtocolId
 
 NODE_LINGERS = 60.0  # seconds: a finished quick mode still answers repeats of its last message
 REMEMBERED = 3  # taken datagrams whose answer is kept for repeats
 Datagram = tuple[Header, bytes]
+Path = tuple[Endpoint, Endpoint]
 
 STEPS: dict[str, Callable[[Work], bool]] = {
     step.__name__: step
@@ -74,10 +75,20 @@ STEPS: dict[str, Callable[[Work], bool]] = {
 
 
 def run_phase1(
-    context: Context, sa: IsakmpSa, given: Input, now: Now, datagram: Datagram | None = None
+    context: Context,
+    sa: IsakmpSa,
+    given: Input,
+    now: Now,
+    datagram: Datagram | None = None,
+    path: Path | None = None,
 ) -> list[Action]:
-    """Run the rows that an input sets off, on a draft; commit it or refuse."""
+    """Run the rows that an input sets off, on a draft; commit it or refuse.
+
+    path: our and the peer's end that the datagram came by; the SA goes that way once it is taken.
+    """
     work = context.work(now, sa.draft())
+    if path is not None:
+        work.sa.local, work.sa.remote = path
     try:
         follow: Input | None = given
         while follow is not None:
@@ -197,6 +208,7 @@ def run_quick_mode(
     work = context.work(now, sa.draft())
     work.node = node.draft()
     draft = work.quick_mode
+    draft.remote = sa.remote
     try:
         row = quick_mode_row(draft.state, given, initiator=draft.initiator)
         if row is None:

@@ -13,7 +13,14 @@ from ikelab.crypto.cipher import CbcCipher
 from ikelab.crypto.dh import DhKey
 from ikelab.crypto.oakley import SkeyidSet
 from ikelab.isakmp.events import PeerCertAccepted, SendDatagram
-from ikelab.isakmp.policy import Credential, IpsecFlow, IsakmpPolicy, TransformSet
+from ikelab.isakmp.nat_t import ISAKMP_PORT, NatTraversal
+from ikelab.isakmp.policy import (
+    Credential,
+    IpsecFlow,
+    IsakmpPolicy,
+    ProxyIdentity,
+    TransformSet,
+)
 from ikelab.isakmp.retransmit import Retransmission
 from ikelab.isakmp.state import QmState, State
 from ikelab.types import Endpoint
@@ -36,7 +43,9 @@ class IsakmpSa:
     expires: seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode, when an R-U-THERE
     is due. answered: digest of a datagram that was taken -> the stored reply to it, newest last.
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
-    that the peer's identity matched. keyring: where the pre-shared key was found.
+    that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
+    traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
+    due.
     """
 
     handle: int
@@ -75,13 +84,13 @@ class IsakmpSa:
     profile: str | None = None
     keyring: str | None = None
     peer_vendor_ids: tuple[bytes, ...] = ()
-    answer_vendor_id: bool = False
-    nat_seen: bool = False
+    nat: NatTraversal | None = None
     lifetime: int = 0
     established: float | None = None
     expires: float | None = None
     rekey_at: float | None = None
     probe_at: float | None = None
+    nat_keepalive_at: float | None = None
     probes: int = 0
     dpd_sequence: int = 0
     errors: int = 0
@@ -100,6 +109,28 @@ class IsakmpSa:
         """I or R, as IOS prints in brackets."""
         return "I" if self.initiator else "R"
 
+    def has_peer(self, remote: Endpoint) -> bool:
+        """Whether this endpoint is the SA's peer.
+
+        A tunnel's destination, port 500, is also the peer that has changed to another port.
+        """
+        if remote.port == ISAKMP_PORT and self.nat is not None and self.nat.is_needed:
+            return self.remote.address == remote.address
+        return self.remote == remote
+
+    def has_peer_of(self, other: IsakmpSa) -> bool:
+        """Whether both are with one peer.
+
+        By the endpoint or, where a NAT has given it another port, by address and identity.
+        """
+        if other.remote == self.remote:
+            return True
+        return other.remote.address == self.remote.address and other.peer_id == self.peer_id
+
+    def heard_at(self, remote: Endpoint) -> IsakmpSa:
+        """The SA as one exchange sees it whose messages come from this port of the peer."""
+        return self if self.remote == remote else replace(self, remote=remote)
+
     def draft(self) -> IsakmpSa:
         """A copy to work on; the original stays until the work has passed."""
         return replace(self)
@@ -107,13 +138,18 @@ class IsakmpSa:
 
 @dataclass(slots=True)
 class QuickModeNode:
-    """One quick mode exchange. iv: of its next message. sa_handle: the ISAKMP SA under which."""
+    """One quick mode exchange. iv: of its next message. sa_handle: the ISAKMP SA under which.
+
+    remote: where the peer is heard from in it. proxies: ours and the peer's, as on the wire.
+    """
 
     handle: int
     sa_handle: int
     initiator: bool
     message_id: int
+    remote: Endpoint
     flow: IpsecFlow | None = None
+    proxies: tuple[ProxyIdentity, ProxyIdentity] | None = None
     state: QmState = QmState.IKE_QM_READY
     iv: bytes = b""
     nonce_i: bytes = b""
@@ -206,7 +242,7 @@ class SaTable:
         complete = [
             sa
             for sa in self.sas.values()
-            if sa.is_complete and sa.remote == remote and profile in (None, sa.profile)
+            if sa.is_complete and sa.has_peer(remote) and profile in (None, sa.profile)
         ]
         return max(complete, key=lambda sa: sa.established or 0.0, default=None)
 
@@ -214,7 +250,7 @@ class SaTable:
         """An SA that we are initiating with a peer right now, for that profile if one is wanted."""
         for sa in self.sas.values():
             fits = profile in (None, sa.requested_profile)
-            if sa.initiator and sa.remote == remote and not sa.is_complete and fits:
+            if sa.initiator and sa.has_peer(remote) and not sa.is_complete and fits:
                 return sa
         return None
 
@@ -243,6 +279,8 @@ class SaTable:
                 found.append((sa.rekey_at, f"rekey ISAKMP SA with {sa.remote}"))
             if sa.probe_at is not None:
                 found.append((sa.probe_at, f"dead peer detection of {sa.remote}"))
+            if sa.nat_keepalive_at is not None:
+                found.append((sa.nat_keepalive_at, f"NAT keepalive to {sa.remote}"))
             if sa.expires is not None:
                 found.append((sa.expires, f"ISAKMP SA with {sa.remote} ends"))
             elif not sa.initiator:

@@ -32,10 +32,15 @@ def clear(context: Context, event: Clear, now: Now) -> list[Action]:
 def forget_older(context: Context, sa: IsakmpSa) -> list[Action]:
     """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no SA older than this one."""
     table = context.table
+    older = [
+        other
+        for other in table.sas.values()
+        if other.handle != sa.handle and other.is_complete and sa.has_peer_of(other)
+    ]
     actions: list[Action] = []
-    for pair in table.pairs_with(sa.remote):
-        actions.append(context.remove_pair(pair, "initial contact"))
-    for other in list(table.sas.values()):
-        if other.remote == sa.remote and other.handle != sa.handle and other.is_complete:
-            actions += context.drop_sa(other, "initial contact")
+    for remote in dict.fromkeys([sa.remote, *(other.remote for other in older)]):
+        for pair in table.pairs_with(remote):
+            actions.append(context.remove_pair(pair, "initial contact"))
+    for other in older:
+        actions += context.drop_sa(other, "initial contact")
     return actions

@@ -13,7 +13,8 @@ from dataclasses import replace
 from ikelab.errors import ProtocolError
 from ikelab.isakmp import informational, retransmit
 from ikelab.isakmp.context import Context
-from ikelab.isakmp.events import Action, SendDatagram, Trace
+from ikelab.isakmp.events import Action, SendDatagram, SendKeepalive, Trace
+from ikelab.isakmp.nat_t import destination
 from ikelab.isakmp.policy import IpsecFlow
 from ikelab.isakmp.sa import HALF_OPEN_SECONDS, IpsecPair, IsakmpSa, QuickModeNode
 from ikelab.types import Endpoint, Now
@@ -109,7 +110,7 @@ class Upkeep:
             told = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
             return [*told, *self._context.drop_sa(sa, "lifetime ended")]
         if sa.is_complete:
-            return [*self._rekey(sa, now), *self._probe(sa, now)]
+            return [*self._rekey(sa, now), *self._keep_alive(sa, now), *self._probe(sa, now)]
         waiting = sa.retransmission
         if waiting is not None and waiting.deadline <= now.elapsed:
             if not waiting.is_spent:
@@ -135,7 +136,9 @@ class Upkeep:
         actions = self._no_answer(sa, waiting)
         actions += self._context.drop_sa(sa, "Death by retransmission P1")
         if sa.initiator and self._is_wanted(sa.remote):
-            actions += self._start(sa.local, sa.remote, sa.requested_profile, now)
+            # A new phase 1 begins at port 500, wherever the one that died had gone.
+            local, remote = destination(sa.local), destination(sa.remote)
+            actions += self._start(local, remote, sa.requested_profile, now)
         return actions
 
     def _rekey(self, sa: IsakmpSa, now: Now) -> list[Action]:
@@ -149,6 +152,18 @@ class Upkeep:
         told = Trace(sa.remote, sa.conn_id, "rekeying-isakmp", ())
         profile = sa.requested_profile or sa.profile
         return [told, *self._start(sa.local, sa.remote, profile, now)]
+
+    def _keep_alive(self, sa: IsakmpSa, now: Now) -> list[Action]:
+        """The NAT in front of us must not forget our port (RFC 3948 section 4)."""
+        if sa.nat_keepalive_at is None or sa.nat_keepalive_at > now.elapsed:
+            return []
+        interval = self._context.config.nat_keepalive
+        if interval is None or self._table.established_with(sa.remote) is not sa:
+            sa.nat_keepalive_at = None
+            return []
+        sa.nat_keepalive_at = now.elapsed + interval
+        comment = f"{self._context.config.name} ({sa.role}) sends a NAT keepalive"
+        return [SendKeepalive(sa.local, sa.remote, comment)]
 
     # --- dead peer detection --------------------------------------------------------------------
 

@@ -65,6 +65,9 @@ def to_isakmp_config(
         keepalive=config.keepalive,
         aggressive_mode=config.aggressive_mode,
         aggressive_peers=tuple(config.aggressive_peers.values()),
+        nat_traversal=config.nat_transparency,
+        nat_keepalive=config.nat_keepalive,
+        fragmentation=config.fragmentation,
         credentials=tuple(credentials),
         trusted_authorities=tuple(authorities),
     )

@@ -160,6 +160,7 @@ class _StrictCheck:
             PayloadType.DELETE_WITH_REASON: self._check_delete(fixed=12),
             PayloadType.NAT_OA: self._check_nat_oa,
             PayloadType.NAT_OA_DRAFT: self._check_nat_oa,
+            PayloadType.NAT_OA_DRAFT_07: self._check_nat_oa,
             PayloadType.FRAGMENT: self._check_fixed(4, "fragment ID, number and flags"),
         }
 
@@ -452,6 +453,8 @@ _SHORT_NAMES: dict[int, str] = {
     PayloadType.NAT_OA: "NAT-OA",
     PayloadType.NAT_D_DRAFT: "NAT-D(130)",
     PayloadType.NAT_OA_DRAFT: "NAT-OA(131)",
+    PayloadType.NAT_D_DRAFT_07: "NAT-D(15)",
+    PayloadType.NAT_OA_DRAFT_07: "NAT-OA(16)",
     PayloadType.FRAGMENT: "FRAG",
 }
 

@@ -28,6 +28,8 @@ class PayloadType(IntEnum):
     DELETE = 12
     VENDOR_ID = 13
     MODE_CONFIG = 14  # draft-dukes-ike-mode-cfg
+    NAT_D_DRAFT_07 = 15  # draft-ietf-ipsec-nat-t-ike-04 to -08; later SAK of RFC 3547 (GDOI)
+    NAT_OA_DRAFT_07 = 16
     DELETE_WITH_REASON = 18  # Cisco; the number is SEQ in RFC 3547 (GDOI)
     NAT_D = 20  # RFC 3947
     NAT_OA = 21  # RFC 3947

@@ -387,6 +387,20 @@ class NAT_OA_DRAFT(NAT_OA):
     PAYLOAD_TYPE = PayloadType.NAT_OA_DRAFT
 
 
+class NAT_D_DRAFT_07(NAT_D):
+    """NAT-D under the number of draft-ietf-ipsec-nat-t-ike-04 to -08."""
+
+    name = "NAT-D (draft 07)"
+    PAYLOAD_TYPE = PayloadType.NAT_D_DRAFT_07
+
+
+class NAT_OA_DRAFT_07(NAT_OA):
+    """NAT-OA under the number of draft-ietf-ipsec-nat-t-ike-04 to -08."""
+
+    name = "NAT-OA (draft 07)"
+    PAYLOAD_TYPE = PayloadType.NAT_OA_DRAFT_07
+
+
 class FRAGMENT(_Payload):
     """Cisco IKE fragmentation, payload type 132.
 
@@ -411,7 +425,8 @@ PAYLOAD_CLASSES: dict[int, type[_Payload]] = {
     layer.PAYLOAD_TYPE: layer
     for layer in (
         *(SA, Proposal, Transform, KE, ID, CERT, CERT_REQ, HASH, SIG, NONCE, NOTIFY, DELETE),
-        *(VENDOR_ID, DELETE_WITH_REASON, NAT_D, NAT_OA, NAT_D_DRAFT, NAT_OA_DRAFT, FRAGMENT),
+        *(VENDOR_ID, DELETE_WITH_REASON, NAT_D, NAT_OA, NAT_D_DRAFT, NAT_OA_DRAFT),
+        *(NAT_D_DRAFT_07, NAT_OA_DRAFT_07, FRAGMENT),
     )
 }
 """Layer of each payload type; all others are `UnknownPayload`."""

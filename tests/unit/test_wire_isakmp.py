@@ -222,7 +222,7 @@ def test_proposal_and_transform_outside_an_sa_are_refused(payload_type: int) -> 
     refused(4, bytes((payload_type, 0, 0, 4)) + alone("01010000"))
 
 
-@pytest.mark.parametrize("payload_type", [14, 15, 19, 33, 48, 127, 128, 255])
+@pytest.mark.parametrize("payload_type", [14, 17, 19, 33, 48, 127, 128, 255])
 def test_unknown_types_are_kept_for_the_engine_to_judge(payload_type: int) -> None:
     (payload,) = parse_payloads(payload_type, alone("cafe"))
     assert isinstance(payload.packet, UnknownPayload)
