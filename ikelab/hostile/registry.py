@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-_MODULES: tuple[str, ...] = ()
+_MODULES: tuple[str, ...] = ("parser",)
 """The modules of this package whose import registers cases."""
 
 

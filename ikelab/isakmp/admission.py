@@ -1,27 +1,119 @@
-"""Who may begin: room for half-open SAs (hostile networks send many a message 1)."""
+"""Who may begin something, and how much of it: main modes, quick modes, probes.
+
+Anybody can send message 1, from any address. So half-open SAs are few for one address and bounded
+in all, the oldest giving way, and a router may set limits of its own (`crypto call admission limit
+ike`), behind which newcomers are turned away while peers that have an SA are served. What a peer
+may begin under an SA is bounded as well, and no message ID begins two exchanges.
+"""
 
 from __future__ import annotations
 
-from ikelab.isakmp import faults
+from ikelab.errors import ProtocolError
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action
+from ikelab.isakmp.sa import IsakmpSa
+from ikelab.isakmp.state import QmState
 from ikelab.types import Endpoint
 
-HALF_OPEN_IN_ALL = 256  # phases 1 that others began and have not finished
+HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
 HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
+# Quick modes that a peer began under one SA and has not finished. A peer has one a tunnel, and
+# strongSwan counts three; IOS spokes may open several at once after a reload.
+QUICK_MODES_OF_SA = 16
+REMEMBERED_IDS = 1024  # message IDs of an SA: a rekeying peer uses a few hundred in a day
+# The largest message in clear: 256 transforms take 10,240 octets. Half-open SAs keep parts of it.
+CLEAR_OCTETS = 16384
 
 
-def make_room(context: Context, remote: Endpoint) -> list[Action]:
-    """Anybody may send message 1: the oldest half-open SAs give way, complete ones never do."""
-    table = context.table
-    half_open = [sa for sa in table.sas.values() if not sa.initiator and not sa.is_complete]
+def check_length(octets: bytes) -> None:
+    """What is not encrypted comes from anybody: it may not be large. Raises ProtocolError."""
+    if len(octets) > CLEAR_OCTETS:
+        raise ProtocolError(
+            "message-too-long",
+            f"{len(octets)} octets in clear, at most {CLEAR_OCTETS} are taken",
+            seen=f"{len(octets)} octets",
+            wanted=f"at most {CLEAR_OCTETS} octets",
+        )
+
+
+def admit(context: Context, remote: Endpoint) -> list[Action]:
+    """Make room for a main mode that a peer begins. Raises ProtocolError if it is turned away."""
+    check_limits(context, remote)
+    return _make_room(context, remote)
+
+
+def check_limits(context: Context, remote: Endpoint) -> None:
+    """`crypto call admission limit ike`, for SAs in either direction. Raises ProtocolError.
+
+    Only for peers without an SA: those that have one may renew it.
+    """
+    config, sas = context.config, context.table.sas.values()
+    if any(sa.is_complete and sa.remote == remote for sa in sas):
+        return
+    negotiating = sum(not sa.is_complete for sa in sas)
+    for reason, count, limit, word in (
+        ("ike-sa-limit", len(sas), config.sa_limit, "sa"),
+        ("in-negotiation-limit", negotiating, config.negotiation_limit, "in-negotiation-sa"),
+    ):
+        if limit and count >= limit:
+            line = f"crypto call admission limit ike {word} {limit}"
+            raise ProtocolError(
+                reason,
+                f"{count} SAs there are already, `{line}`",
+                seen=count + 1,
+                wanted=f"at most {limit}",
+                config=line,
+            )
+
+
+def _make_room(context: Context, remote: Endpoint) -> list[Action]:
+    """The oldest half-open SAs give way, complete ones never do."""
+    half_open = [sa for sa in context.table.sas.values() if not sa.initiator and not sa.is_complete]
     same = [sa for sa in half_open if sa.remote.address == remote.address]
     actions: list[Action] = []
     for found, limit in ((same, HALF_OPEN_OF_ADDRESS), (half_open, HALF_OPEN_IN_ALL)):
         if len(found) >= limit:
             oldest = min(found, key=lambda sa: sa.created)
-            error = faults.half_open_limit(len(found) + 1, limit)
+            error = ProtocolError(
+                "half-open-limit",
+                f"more than {limit} half-open SAs",
+                seen=len(found) + 1,
+                wanted=f"at most {limit}",
+            )
             actions.append(context.refused(oldest.remote, 0, "MM1", error))
             actions += context.drop_sa(oldest, "half-open limit")
             half_open = [sa for sa in half_open if sa is not oldest]
     return actions
+
+
+def check_message_id(sa: IsakmpSa, message_id: int) -> None:
+    """A message ID begins one exchange (RFC 2409 section 5.5: "unique"). Raises ProtocolError."""
+    if message_id in sa.used_message_ids:
+        raise ProtocolError(
+            "message-id-reused",
+            f"message ID 0x{message_id:08x} has begun an exchange of this SA before",
+            seen=f"0x{message_id:08x}",
+            wanted="a message ID that was not used",
+        )
+
+
+def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
+    """Whether a peer may begin one more quick mode. Raises ProtocolError."""
+    check_message_id(sa, message_id)
+    open_now = sum(
+        not node.initiator and node.state is not QmState.IKE_QM_PHASE2_COMPLETE
+        for node in context.table.nodes_of(sa)
+    )
+    if open_now >= QUICK_MODES_OF_SA:
+        raise ProtocolError(
+            "quick-mode-limit",
+            f"{open_now} quick modes of this SA are unfinished",
+            seen=open_now + 1,
+            wanted=f"at most {QUICK_MODES_OF_SA}",
+        )
+
+
+def use_message_id(sa: IsakmpSa, message_id: int) -> None:
+    """Remember an ID whose message was authentic."""
+    if message_id not in sa.used_message_ids:
+        sa.used_message_ids = (*sa.used_message_ids, message_id)[-REMEMBERED_IDS:]

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
 
 
+TOLD = 1000  # characters of a refusal's sentence: ten reasons of a refused proposal
+
+
 @dataclass(slots=True)
 class Context:
     """The engine's memory and sources. drops: how often each reason refused something."""
@@ -72,11 +75,11 @@ class Context:
             conn_id,
             message,
             error.reason,
-            error.detail,
+            _short(error.detail),
             error.payload or known.payload,
             known.rule,
-            error.seen,
-            error.wanted,
+            _short(error.seen),
+            _short(error.wanted),
             error.config or known.config,
         )
 
@@ -90,8 +93,11 @@ class Context:
         work.send_informational(informational.INFO, message_id, iv, covered)
         return work.actions
 
-    def notify_in_clear(self, sa: IsakmpSa, error: ProtocolError) -> list[Action]:
-        """Before keys exist a refused message 1 is answered in clear, shorter than it was."""
+    def notify_in_clear(self, sa: IsakmpSa, error: ProtocolError, asked: int) -> list[Action]:
+        """Before keys exist a refused message 1 is answered in clear, never longer than it was.
+
+        asked: octets of that message. Its sender has not shown that the address is its own.
+        """
         if error.notify is None:
             return []
         payload = informational.notify(error.notify, ProtocolId.ISAKMP)
@@ -100,7 +106,10 @@ class Context:
         cky_r = self.rng.draw("cky_r", phase1.COOKIE_LENGTH)
         header = Header(sa.cky_i, cky_r, first, ExchangeType.INFORMATIONAL, 0, message_id)
         comment = f"{self.config.name} (R) sends INFO: N {notify_name(error.notify)}"
-        return [SendDatagram(sa.local, sa.remote, build_message(header, body), comment)]
+        answer = build_message(header, body)
+        if len(answer) > asked:
+            return []
+        return [SendDatagram(sa.local, sa.remote, answer, comment)]
 
     def delete_pairs(self, sa: IsakmpSa, pairs: list[IpsecPair], now: Now) -> list[Action]:
         """Take pairs out and tell the peer, by the SPIs we receive on."""
@@ -129,6 +138,11 @@ class Context:
             assert isinstance(row.new_state, State)
             actions.append(transition(sa, 0, given, sa.state, row.new_state))
         return actions
+
+
+def _short(text: str) -> str:
+    """What a peer's octets have a part in stays short: it is kept, logged and shown."""
+    return text if len(text) <= TOLD else f"{text[:TOLD]}... ({len(text)} characters)"
 
 
 def transition(

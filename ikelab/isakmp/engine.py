@@ -62,7 +62,7 @@ from ikelab.isakmp.upkeep import Upkeep
 from ikelab.isakmp.work import KeySource
 from ikelab.types import Endpoint, Now, Rng, TimeBase, Timer
 from ikelab.wire.isakmp import Header, parse_header
-from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType, ProtocolId
+from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType
 
 
 class IsakmpEngine:
@@ -151,6 +151,8 @@ class IsakmpEngine:
             return [self._context.refused(event.remote, 0, "datagram", error)]
 
     def _receive_phase1(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
+        if not header.flags & Flags.ENCRYPTION:
+            admission.check_length(event.octets)
         sa = self.table.find(header.cky_i, header.cky_r)
         if sa is None and header.cky_r == NO_COOKIE:
             sa = self.table.find_half_open(header.cky_i, initiator=False)
@@ -175,7 +177,7 @@ class IsakmpEngine:
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
         if header.exchange_type == ExchangeType.AGGRESSIVE and not self.config.aggressive_mode:
             raise faults.aggressive_mode_disabled()
-        made_room = admission.make_room(self._context, event.remote)
+        made_room = admission.admit(self._context, event.remote)
         sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
         sa.exchange = ExchangeType(header.exchange_type)
         actions = self._phase1(sa, _phase1_message(header), now, (header, event.octets))
@@ -193,6 +195,7 @@ class IsakmpEngine:
         sa = known.heard_at(event.remote)
         node = self.table.find_node(sa, header.message_id)
         if node is None:
+            admission.check_quick_mode(self._context, known, header.message_id)
             node = self._new_node(sa, header.message_id, initiator=False)
         repeat = rows.stored_answer(node.answered, event.octets)
         if repeat is not None:
@@ -203,7 +206,9 @@ class IsakmpEngine:
         taken = self.table.nodes[node.handle]
         if taken.state is QmState.IKE_QM_READY:
             del self.table.nodes[node.handle]
-        elif taken.state is not node.state is not QmState.IKE_QM_READY:
+            return actions
+        admission.use_message_id(known, header.message_id)
+        if taken.state is not node.state is not QmState.IKE_QM_READY:
             # QM2 or QM3 verified: our nonce is in its hash, so the peer sent it just now.
             actions += self._follow(known, event.remote)
         return actions
@@ -218,16 +223,19 @@ class IsakmpEngine:
             return self._clear_informational(header, event)
         known = self._complete_sa(header, event)
         sa = known.heard_at(event.remote)
+        admission.check_message_id(known, header.message_id)
         assert sa.cipher is not None and sa.policy is not None
         iv = oakley.phase2_iv(sa.policy.hash, sa.iv, header.message_id, sa.cipher.block)
         opened = open_encrypted(header, event.octets, sa.cipher, sa.encryption_key, iv)
         meanings = informational.read(opened, sa)
+        admission.use_message_id(known, header.message_id)
         _heard_from(known, self.config, now)
         actions: list[Action] = [
             self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
         ]
         for meaning in meanings:
-            actions += self._obey(sa, meaning, now)
+            if sa.handle in self.table.sas:  # behind a DELETE of the SA nothing is obeyed
+                actions += self._obey(sa, meaning, now)
         return actions
 
     def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
@@ -261,20 +269,8 @@ class IsakmpEngine:
             f"notify {notify_name(payload.packet.notify_type)}"
             for payload in opened.of_type(PayloadType.NOTIFY)
         ]
-        detail = f"the peer says in clear: {', '.join(told) or ' '.join(opened.names)}"
-        return [
-            self._context.refused(
-                event.remote,
-                0,
-                "INFO",
-                ProtocolError(
-                    "unauthenticated-informational",
-                    detail,
-                    seen=", ".join(told) or " ".join(opened.names),
-                    wanted="an encrypted message with a HASH",
-                ),
-            )
-        ]
+        error = faults.unauthenticated(", ".join(told) or " ".join(opened.names))
+        return [self._context.refused(event.remote, 0, "INFO", error)]
 
     def _repeat(self, sa: IsakmpSa, message_id: int, answer: SendDatagram | None) -> list[Action]:
         """An exact repeat: the stored answer once more, no state, no IV, no key moves."""
@@ -338,6 +334,11 @@ class IsakmpEngine:
     def _start_phase1(
         self, local: Endpoint, remote: Endpoint, profile: str | None, now: Now
     ) -> list[Action]:
+        try:
+            admission.check_limits(self._context, remote)
+        except ProtocolError as error:
+            self._pending.pop(nat_t.destination(remote), None)  # the next packet asks again
+            return [self._context.refused(remote, 0, "MM1", error)]
         sa = self._new_sa(local, remote, now, initiator=True)
         sa.requested_profile = profile
         minor = Minor.SA_REQ_MM
@@ -458,17 +459,12 @@ class IsakmpEngine:
     def _obey(self, sa: IsakmpSa, meaning: informational.Meaning, now: Now) -> list[Action]:
         match meaning:
             case informational.IsakmpDeleted():
-                if sa.handle not in self.table.sas:
-                    return []
                 return self._context.drop_sa(sa, "P1 delete notify (in)")
             case informational.EspDeleted(spis):
                 gone = [p for p in self.table.pairs_with(sa.remote) if p.outbound_spi in spis]
                 return [self._context.remove_pair(pair, "delete notify (in)") for pair in gone]
             case informational.AreYouThere(sequence):
-                answer = informational.notify(
-                    NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
-                )
-                return self._context.inform(sa, [answer], now)
+                return self._upkeep.answer_probe(sa, sequence, now)
             case informational.Notified(NotifyType.R_U_THERE_ACK, _):
                 return []  # that it came is what counts
             case informational.Notified(notify_type, spi):

@@ -60,13 +60,13 @@ def busy() -> ProtocolError:
     )
 
 
-def half_open_limit(count: int, limit: int) -> ProtocolError:
-    """One message 1 more than there is room for."""
+def unauthenticated(said: str) -> ProtocolError:
+    """An informational message in clear."""
     return ProtocolError(
-        "half-open-limit",
-        f"more than {limit} half-open SAs",
-        seen=count,
-        wanted=f"at most {limit}",
+        "unauthenticated-informational",
+        f"the peer says in clear: {said}",
+        seen=said,
+        wanted="an encrypted message with a HASH",
     )
 
 

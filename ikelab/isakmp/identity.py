@@ -21,6 +21,10 @@ from ikelab.wire.numbers import IdType, IpProtocol, NotifyType
 from ikelab.wire.payloads import ID
 
 ISAKMP_PORT = 500
+ID_OCTETS = (
+    2048  # of a phase 1 ID: a host name has at most 255, names of certificates a few hundred
+)
+SHOWN = 255  # octets of an ID that are printed
 
 
 def choose_credential(
@@ -98,6 +102,22 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     data = bytes(packet.data)
+    if packet.id_type not in set(IdType):
+        raise ProtocolError(
+            "id-type",
+            f"ID type {packet.id_type} is not one of RFC 2407 section 4.6.2.1",
+            seen=packet.id_type,
+            wanted="a type of RFC 2407 section 4.6.2.1",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
+    if len(data) > ID_OCTETS:
+        raise ProtocolError(
+            "id-length",
+            f"an ID of {len(data)} octets, at most {ID_OCTETS} are taken",
+            seen=f"{len(data)} octets",
+            wanted=f"at most {ID_OCTETS} octets",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
     if packet.id_type == IdType.ID_IPV4_ADDR and len(data) != 4:
         raise ProtocolError(
             "id-length",
@@ -110,14 +130,16 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
 
 
 def describe_id(id_type: int, data: bytes) -> str:
-    """An identity for people: control characters are escaped, names never trusted."""
+    """An identity for people: control characters are escaped, names never trusted, and short."""
+    more = "..." if len(data) > SHOWN else ""
     match id_type:
         case IdType.ID_IPV4_ADDR if len(data) == 4:
             return str(IPv4Address(data))
         case IdType.ID_FQDN | IdType.ID_USER_FQDN:
-            return data.decode("ascii", "backslashreplace").encode("unicode_escape").decode()
+            text = data[:SHOWN].decode("ascii", "backslashreplace")
+            return text.encode("unicode_escape").decode() + more
         case _:
-            return data.hex()
+            return data[:SHOWN].hex() + more
 
 
 def check_id_in_certificate(peer_id: tuple[int, bytes], cert: PeerCertAccepted) -> None:

@@ -119,10 +119,30 @@ def choose(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
 def accept(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
     """Initiator: the answer in message 2 must be one of our own transforms."""
     choice = proposal.accept_choice(work.message.one(PayloadType.SA), policies)
-    work.sa.cky_r = work.message.header.cky_r
+    cky_r = work.message.header.cky_r
+    if not any(cky_r):
+        raise ProtocolError(
+            "zero-responder-cookie",
+            "the responder cookie is never zero",
+            seen=cky_r.hex(),
+            wanted="a cookie of the responder's own",
+        )
+    _refuse_reflected(work, cky_r, work.sa.cky_i, "cookie")
+    work.sa.cky_r = cky_r
     note_vendor_ids(work)
     _adopt(work, choice)
     nat_t.accept(work)
+
+
+def _refuse_reflected(work: Work, theirs: bytes, ours: bytes, what: str) -> None:
+    """Initiator: whoever answers with our own values knows nothing but what we sent."""
+    if work.sa.initiator and theirs == ours:
+        raise ProtocolError(
+            "reflected",
+            f"the responder's {what} is our own",
+            seen=f"our own {what}",
+            wanted=f"a {what} of the responder's own",
+        )
 
 
 def _adopt(work: Work, choice: proposal.IkeChoice) -> None:
@@ -146,9 +166,11 @@ def _refusal_values(refusal: proposal.Refusal) -> dict[str, object]:
 def note_vendor_ids(work: Work) -> None:
     """What the peer says it can do."""
     seen = tuple(bytes(p.packet.data) for p in work.message.of_type(PayloadType.VENDOR_ID))
-    work.sa.peer_vendor_ids = (*work.sa.peer_vendor_ids, *seen)
+    # Only those that mean something here are kept: anybody can send many, of any length.
+    known = tuple(octets for octets in seen if vendor_id.name_vendor_id(octets))
+    work.sa.peer_vendor_ids = (*work.sa.peer_vendor_ids, *known)
     for octets in seen:
-        work.trace("vendor-id", vendor=vendor_id.name_vendor_id(octets) or octets.hex())
+        work.trace("vendor-id", vendor=vendor_id.name_vendor_id(octets) or octets[:32].hex())
 
 
 # --- the key exchange -----------------------------------------------------------------------------
@@ -212,6 +234,8 @@ def take_half(work: Work) -> None:
             wanted="8 to 256 octets",
             notify=NotifyType.PAYLOAD_MALFORMED,
         )
+    _refuse_reflected(work, public, sa.g_xi, "public value")
+    _refuse_reflected(work, nonce, sa.nonce_i, "nonce")
     if sa.initiator:
         sa.g_xr, sa.nonce_r = public, nonce
     else:

@@ -197,7 +197,8 @@ class IsakmpConfig:
     identity` says. flows: what may be negotiated, as initiator and as responder. aggressive_mode:
     whether it is allowed at all; with aggressive_peers it is what we begin with. nat_keepalive:
     seconds between two keepalives from behind a NAT (RFC 3948 section 4), None: none.
-    fragmentation: of large IKE messages, with peers that say they know it.
+    fragmentation: of large IKE messages, with peers that say they know it. sa_limit,
+    negotiation_limit: `crypto call admission limit ike`, 0 for none.
     """
 
     hostname: str
@@ -214,6 +215,8 @@ class IsakmpConfig:
     nat_traversal: bool = True
     nat_keepalive: int | None = 20
     fragmentation: bool = False
+    sa_limit: int = 0
+    negotiation_limit: int = 0
 
     @property
     def name(self) -> str:

@@ -33,6 +33,8 @@ from ikelab.wire.payloads import SA, Proposal, Transform
 
 Attributes = Sequence[tuple[int, int | bytes]]
 _BASIC_LIMIT = 1 << 16  # a TV attribute holds two octets
+_NUMBER_OCTETS = 8  # of an attribute: lifetimes have 4
+_SPI_OCTETS = 16  # of a phase 1 proposal (RFC 2408 section 3.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,18 @@ def count_offers(proposals: Sequence[Proposal]) -> str:
 
 
 def _number(value: int | bytes) -> int:
-    return value if isinstance(value, int) else int.from_bytes(value, "big")
+    """Raises ProtocolError for a number that nobody needs: Python prints no 5000 digits."""
+    if isinstance(value, int):
+        return value
+    if len(value) > _NUMBER_OCTETS:
+        raise ProtocolError(
+            "attribute-not-supported",
+            f"an attribute of {len(value)} octets",
+            seen=f"{len(value)} octets",
+            wanted=f"at most {_NUMBER_OCTETS} octets",
+            notify=NotifyType.ATTRIBUTES_NOT_SUPPORTED,
+        )
+    return int.from_bytes(value, "big")
 
 
 def _duration(value: int) -> int | bytes:
@@ -205,7 +218,7 @@ def choose_policy(
     told = "; ".join(f"transform {r.transform} / policy {r.priority}: {r.text}" for r in refusals)
     raise ProtocolError(
         "no-proposal-chosen",
-        told or "no ISAKMP policy is configured",
+        told or ("nothing is offered" if policies else "no ISAKMP policy is configured"),
         seen="; ".join(_told(t.attributes) for p in payload.packet.proposals for t in p.transforms),
         wanted=" or ".join(_told(ike_attributes(policy)) for policy in policies) or "no policy",
         config=", ".join(f"crypto isakmp policy {p.priority}" for p in policies)
@@ -215,6 +228,8 @@ def choose_policy(
 
 
 def _check_protocol(proposal: Proposal, transform: Transform) -> str:
+    if len(proposal.spi) > _SPI_OCTETS:
+        return f"SPI of {len(proposal.spi)} octets offered, phase 1 has 0 to {_SPI_OCTETS}"
     if proposal.protocol_id != ProtocolId.ISAKMP:
         return f"Protocol {proposal.protocol_id} offered in phase 1"
     if transform.transform_id != IsakmpTransform.KEY_IKE:

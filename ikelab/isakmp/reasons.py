@@ -38,6 +38,10 @@ REASONS: Mapping[str, Reason] = {
     "exchange-type": Reason(
         "header", "RFC 2408 section 5.2", "use an exchange on the peer that is switched on here"
     ),
+    "message-too-long": Reason("datagram", "this router's own limits", _ATTACK),
+    "zero-responder-cookie": Reason("header", "RFC 2408 section 2.5.3", _PEER),
+    "reflected": Reason("", "RFC 2409 section 5", _ATTACK),
+    "message-id-reused": Reason("header", "RFC 2409 section 5.5", _ATTACK),
     "flags": Reason("header", "RFC 2408 section 5.2", _PEER),
     "message-id": Reason("header", "RFC 2408 section 3.1", _PEER),
     "undecryptable": Reason(
@@ -64,6 +68,18 @@ REASONS: Mapping[str, Reason] = {
     "half-open-limit": Reason(
         "header", "this router's own limits", "find out who begins exchanges and ends none"
     ),
+    "ike-sa-limit": Reason(
+        "header", "the limit of SAs", "raise the limit", "crypto call admission limit ike sa"
+    ),
+    "in-negotiation-limit": Reason(
+        "header",
+        "the limit of SAs in negotiation",
+        "raise the limit, or find out who begins exchanges and ends none",
+        "crypto call admission limit ike in-negotiation-sa",
+    ),
+    "quick-mode-limit": Reason(
+        "header", "this router's own limits", "see why the peer ends no quick mode"
+    ),
     "half-open-timeout": Reason(
         "header", "this router's own limits", "see why the peer fell silent: its log, the wire"
     ),
@@ -84,6 +100,8 @@ REASONS: Mapping[str, Reason] = {
         "see whether the peer is there (ping) and why it is silent (its log)",
         "tunnel destination",
     ),
+    "dpd-sequence": Reason("N", "RFC 3706 section 6.2", _ATTACK),
+    "dpd-rate": Reason("N", "this router's own limits", "let the peer ask less often"),
     "peer-dead": Reason(
         "N", "RFC 3706 section 5", "see whether the peer is there", "crypto isakmp keepalive"
     ),
@@ -133,6 +151,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     # --- identities ----------------------------------------------------------------------------
     "id-port": Reason("ID", "RFC 2407 section 4.6.2", _PEER),
+    "id-type": Reason("ID", "RFC 2407 section 4.6.2.1", _PEER),
     "id-length": Reason("ID", "RFC 2407 section 4.6.2", _PEER),
     "id-not-in-certificate": Reason(
         "ID",

@@ -89,14 +89,15 @@ def run_phase1(
     work = context.work(now, sa.draft())
     if path is not None:
         work.sa.local, work.sa.remote = path
+    asked = 0 if datagram is None else len(datagram[1])
     try:
         follow: Input | None = given
         while follow is not None:
             follow = _phase1_row(context, work, follow, datagram)
     except ProtocolError as error:
-        return refuse_phase1(context, sa, work, error)
+        return refuse_phase1(context, sa, work, error, asked)
     except WireError as error:
-        return refuse_phase1(context, sa, work, faults.malformed(error))
+        return refuse_phase1(context, sa, work, faults.malformed(error), asked)
     return _commit_phase1(context, sa, work)
 
 
@@ -158,8 +159,13 @@ def _commit_phase1(context: Context, sa: IsakmpSa, work: Work) -> list[Action]:
     return work.actions
 
 
-def refuse_phase1(context: Context, sa: IsakmpSa, work: Work, error: ProtocolError) -> list[Action]:
-    """Nothing of the draft stays. What was noted is told; what would have been sent is not."""
+def refuse_phase1(
+    context: Context, sa: IsakmpSa, work: Work, error: ProtocolError, asked: int = 0
+) -> list[Action]:
+    """Nothing of the draft stays. What was noted is told; what would have been sent is not.
+
+    asked: octets of the message that is refused, 0 where none is.
+    """
     actions: list[Action] = [
         action for action in work.actions if isinstance(action, Trace | Transition)
     ]
@@ -171,12 +177,15 @@ def refuse_phase1(context: Context, sa: IsakmpSa, work: Work, error: ProtocolErr
         assert row is not None and isinstance(row.new_state, State), work.sa.state
         given = (Major.INTERNAL, Minor.PROCESS_ERROR)
         actions.append(transition(work.sa, 0, given, work.sa.state, row.new_state))
-        if base.keys is not None:  # before keys exist anybody could spend the budget
-            base = _count_error(context, base, work.now)
+    # Before keys exist anybody could spend the budget. With them, what does not decrypt counts like
+    # a wrong HASH or SIG: whoever sent it must not see a difference.
+    is_error = moved or error.reason == "undecryptable"
+    if is_error and base.keys is not None and not base.is_complete:
+        base = _count_error(context, base, work.now)
     context.table.sas[sa.handle] = base
     actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
     if sa.state is State.IKE_READY and not sa.initiator:
-        actions += context.notify_in_clear(sa, error)
+        actions += context.notify_in_clear(sa, error, asked)
     if base.errors >= retransmit.ATTEMPTS:
         actions += context.drop_sa(base, "error budget spent")
     return actions

@@ -29,7 +29,10 @@ from ikelab.wire.payloads import Proposal
 
 NO_COOKIE = bytes(8)
 REKEY_SECONDS = 30.0  # before the end, as IOS renegotiates IPsec SAs
-HALF_OPEN_SECONDS = 60.0  # without progress: five attempts of the initiator at ten seconds
+# Without progress: five attempts of the initiator at ten seconds; and before anybody has shown
+# that our first message reached it, as long as strongSwan waits.
+HALF_OPEN_SECONDS = 60.0
+UNVERIFIED_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -45,7 +48,8 @@ class IsakmpSa:
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
     that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
-    due.
+    due. used_message_ids: of exchanges that the peer began. probe_heard, probes_answered: last
+    sequence number of its R-U-THEREs, times of our latest answers.
     """
 
     handle: int
@@ -98,11 +102,20 @@ class IsakmpSa:
     answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
     last_sent: SendDatagram | None = None
     checkpoint: IsakmpSa | None = None
+    used_message_ids: tuple[int, ...] = ()
+    probe_heard: int = -1
+    probes_answered: tuple[float, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Phase 1 is through: quick mode and informational exchanges may run."""
         return self.state is State.IKE_P1_COMPLETE
+
+    @property
+    def patience(self) -> float:
+        """Seconds without progress after which a half-open SA is given up."""
+        is_unverified = self.state in (State.IKE_R_MM2, State.IKE_R_AM2)
+        return UNVERIFIED_SECONDS if is_unverified else HALF_OPEN_SECONDS
 
     @property
     def role(self) -> str:
@@ -284,7 +297,7 @@ class SaTable:
             if sa.expires is not None:
                 found.append((sa.expires, f"ISAKMP SA with {sa.remote} ends"))
             elif not sa.initiator:
-                found.append((sa.created + HALF_OPEN_SECONDS, f"half-open SA of {sa.remote}"))
+                found.append((sa.created + sa.patience, f"half-open SA of {sa.remote}"))
         for node in self.nodes.values():
             if node.retransmission is not None:
                 found.append((node.retransmission.deadline, "resend quick mode"))

@@ -16,11 +16,12 @@ from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, SendDatagram, SendKeepalive, Trace
 from ikelab.isakmp.nat_t import destination
 from ikelab.isakmp.policy import IpsecFlow
-from ikelab.isakmp.sa import HALF_OPEN_SECONDS, IpsecPair, IsakmpSa, QuickModeNode
+from ikelab.isakmp.sa import IpsecPair, IsakmpSa, QuickModeNode
 from ikelab.types import Endpoint, Now
 from ikelab.wire import vendor_id
 from ikelab.wire.numbers import NotifyType, ProtocolId
 
+PROBES_A_SECOND = 10  # R-U-THEREs of a peer that are answered
 DPD_TRIES = 5  # R-U-THERE without an answer, then the peer is dead (IOS)
 
 RequestSa = Callable[[IpsecFlow, Now], list[Action]]
@@ -117,12 +118,12 @@ class Upkeep:
                 sa.retransmission = waiting.again(now.elapsed)
                 return [_resend(waiting)]
             return self._phase1_died(sa, waiting, now)
-        if not sa.initiator and sa.created + HALF_OPEN_SECONDS <= now.elapsed:
+        if not sa.initiator and sa.created + sa.patience <= now.elapsed:
             error = ProtocolError(
                 "half-open-timeout",
-                f"no progress in {HALF_OPEN_SECONDS:.0f} s",
+                f"no progress in {sa.patience:.0f} s",
                 seen="nothing",
-                wanted=f"the peer's next message in {HALF_OPEN_SECONDS:.0f} s",
+                wanted=f"the peer's next message in {sa.patience:.0f} s",
             )
             return [
                 self._context.refused(sa.remote, sa.conn_id, sa.shown, error),
@@ -190,6 +191,36 @@ class Upkeep:
             sa.dpd_sequence.to_bytes(4, "big"),
         )
         return self._context.inform(sa, [payload], now)
+
+    def answer_probe(self, sa: IsakmpSa, sequence: bytes, now: Now) -> list[Action]:
+        """R-U-THERE-ACK, unless the number has been heard or too many are asked for.
+
+        The number is there against replays (RFC 3706 section 6.2); peers ask every few seconds.
+        """
+        heard, holder = int.from_bytes(sequence, "big"), self._table.sas[sa.handle]
+        lately = [moment for moment in holder.probes_answered if moment > now.elapsed - 1.0]
+        try:
+            if len(sequence) != 4 or heard <= holder.probe_heard:
+                raise ProtocolError(
+                    "dpd-sequence",
+                    f"R-U-THERE number {sequence[:8].hex()} after {holder.probe_heard}",
+                    seen=sequence[:8].hex(),
+                    wanted=f"4 octets, more than {holder.probe_heard}",
+                )
+            if len(lately) >= PROBES_A_SECOND:
+                raise ProtocolError(
+                    "dpd-rate",
+                    f"{len(lately)} R-U-THERE were answered in the last second",
+                    seen=len(lately) + 1,
+                    wanted=f"at most {PROBES_A_SECOND} a second",
+                )
+        except ProtocolError as error:
+            return [self._context.refused(sa.remote, sa.conn_id, "INFO", error)]
+        holder.probe_heard, holder.probes_answered = heard, (*lately, now.elapsed)
+        answer = informational.notify(
+            NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
+        )
+        return self._context.inform(sa, [answer], now)
 
     def _peer_is_dead(self, sa: IsakmpSa) -> list[Action]:
         error = ProtocolError(

@@ -31,9 +31,14 @@ def cases(family: str = "") -> tuple[Case, ...]:
 
 
 def play(case: Case) -> Iterator[Step]:
-    """Attack a fresh target; raises AssertionError where it does not stand."""
+    """Attack the target that the case brings; raises AssertionError where it does not stand."""
     assert case.target is not None, f"{case.id} brings no target"
-    with case.target() as target:
+    yield from play_on(case.target, case)
+
+
+def play_on(make: registry.MakeTarget, case: Case) -> Iterator[Step]:
+    """Attack a fresh target; raises AssertionError where it does not stand."""
+    with make() as target:
         fired: list[Shot] = []
         yield from registry.play(case, target, fired)
         _repeat(case, fired)
