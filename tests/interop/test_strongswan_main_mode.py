@@ -174,66 +174,6 @@ def test_certificates_of_2009_in_legacy_mode(start, segment, tmp_path, we_initia
     check_same_keys(router, charon)
 
 
-def test_we_refuse_charons_revoked_certificate(start, segment, tmp_path):
-    pki = PkiFiles(tmp_path / "pki")
-    leaf, hub = pki.issue("spoke1"), pki.issue("hub")
-    pki.revoke(hub)
-    segment.serve(pki.web)
-    connection = rsa_connection(MODERN, pki, hub)
-    router, charon = start(MODERN, rsa_config(MODERN), connection, pki=pki, leaf=leaf)
-    charon.start_initiating()
-    router.wait_for(
-        lambda: any("revoked" in r.comment for r in router.trace.records), "refusal by us"
-    )
-    assert not router.trace.esp
-    assert "ESTABLISHED" not in charon.list_sas()
-
-
-def test_charon_refuses_our_revoked_certificate(start, segment, tmp_path):
-    pki = PkiFiles(tmp_path / "pki")
-    leaf, hub = pki.issue("spoke1"), pki.issue("hub")
-    pki.revoke(leaf)
-    segment.serve(pki.web)
-    connection = rsa_connection(MODERN, pki, hub)
-    router, charon = start(MODERN, rsa_config(MODERN), connection, pki=pki, leaf=leaf)
-    router.send_through(INNER_THEIRS)
-    charon.wait_for(
-        lambda: "certificate was revoked" in charon.log_file.read_text(), "refusal by charon"
-    )
-    assert not router.trace.esp
-    assert not charon.is_up()
-
-
-def test_we_refuse_a_certificate_of_an_unknown_ca(start, segment, pki, tmp_path):
-    """The other PKI has CAs of the same names and keys of its own: an impostor."""
-    impostor = PkiFiles(tmp_path / "impostor")
-    segment.serve(pki.web)
-    leaf, hub = pki.issue("spoke1"), impostor.issue("hub")
-    connection = rsa_connection(MODERN, pki, hub, revocation="relaxed")
-    router, charon = start(MODERN, rsa_config(MODERN), connection, pki=pki, leaf=leaf)
-    charon.start_initiating()
-    reason = re.compile("MM5 refused: (untrusted-issuer|bad-signature)")
-    router.wait_for(
-        lambda: any(reason.search(r.comment) for r in router.trace.records), "refusal by us"
-    )
-    assert not router.trace.esp
-    assert "ESTABLISHED" not in charon.list_sas()
-
-
-def test_charon_refuses_our_certificate_of_an_unknown_ca(start, segment, pki, tmp_path):
-    impostor = PkiFiles(tmp_path / "impostor")
-    segment.serve(pki.web)
-    leaf, hub = impostor.issue("spoke1"), pki.issue("hub")
-    connection = rsa_connection(MODERN, pki, hub, revocation="relaxed")
-    router, charon = start(MODERN, rsa_config(MODERN), connection, pki=impostor, leaf=leaf)
-    router.send_through(INNER_THEIRS)
-    charon.wait_for(
-        lambda: "no trusted RSA public key found" in charon.log_file.read_text(),
-        "refusal by charon",
-    )
-    assert not router.trace.esp and not charon.is_up()
-
-
 def test_a_crl_out_of_reach_keeps_the_tunnel_down(start, pki):
     leaf, hub = pki.issue("spoke1"), pki.issue("hub")
     connection = rsa_connection(MODERN, pki, hub, revocation="relaxed")
