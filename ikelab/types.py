@@ -30,12 +30,14 @@ class Now:
 
     elapsed: seconds since the node's start; never steps (retransmission, DPD, SA lifetimes).
     wall: the node's own date, aware, UTC; may step (certificates, CRLs, renewals).
-    synced: whether the node believes its date (NTP, or set by hand).
+    synced: whether the node believes its date (NTP, or set by hand). drifting: it believes it
+    still, but the NTP server it had it from does not answer any more.
     """
 
     elapsed: float
     wall: datetime
     synced: bool = True
+    drifting: bool = False
 
 
 class TimeBase(Enum):
@@ -50,12 +52,14 @@ class Timer:
     """When an engine next wants to be called.
 
     deadline: seconds, of `Now.elapsed` or (base WALL) of the POSIX time of `Now.wall`.
-    label: for people, such as "retransmit MM3 to 192.0.2.1".
+    label: for people, such as "retransmit MM3 to 192.0.2.1". routine: what recurs for ever and may
+    be done once for many times when years are passed over (`ikelab clock advance`).
     """
 
     base: TimeBase
     deadline: float
     label: str = ""
+    routine: bool = False
 
     def remaining(self, now: Now) -> float:
         """Seconds until the deadline; zero or less when it is due."""
@@ -63,9 +67,9 @@ class Timer:
         return self.deadline - clock
 
     @classmethod
-    def at(cls, moment: datetime, label: str = "") -> Timer:
+    def at(cls, moment: datetime, label: str = "", *, routine: bool = False) -> Timer:
         """A timer on the wall clock."""
-        return cls(TimeBase.WALL, moment.timestamp(), label)
+        return cls(TimeBase.WALL, moment.timestamp(), label, routine)
 
 
 def earliest(timers: Iterable[Timer | None], now: Now) -> Timer | None:

@@ -130,7 +130,20 @@ class IsakmpEngine:
     def next_timer(self) -> Timer | None:
         """When `TimerFired` is wanted next."""
         deadline, label = min(self.table.deadlines(), default=(None, ""))
-        return None if deadline is None else Timer(TimeBase.ELAPSED, deadline, label)
+        if deadline is None:
+            return None
+        return Timer(TimeBase.ELAPSED, deadline, label, routine=True)
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a message was sent that the peer should answer at once."""
+        return any(
+            waiting is not None
+            for waiting in (
+                *(sa.retransmission for sa in self.table.sas.values()),
+                *(node.retransmission for node in self.table.nodes.values()),
+            )
+        )
 
     # --- datagrams ----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ What is done in between; it holds if the node takes it:
     configure      {node, lines}                 lines typed after `configure terminal`
     trust          {node, trustpoint, ca, grant?, enroll?}   as an entry of `trust:`
     power-off      {node}                        its links go down, its process ends without goodbye
+    advance        90d                           the lab's clock, with all that is due on the way
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ikelab.ios.config import RunningConfig
+from ikelab.lab.dates import span_of
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
@@ -123,7 +125,14 @@ class PowerOff:
     node: str
 
 
-Check = Wait | Ping | ShowContains | Refused | Exec | Configure | Trust | PowerOff
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """All clocks are moved forward, from one thing that is due to the next."""
+
+    seconds: int
+
+
+Check = Wait | Ping | ShowContains | Refused | Exec | Configure | Trust | PowerOff | Advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +321,11 @@ def _read_power_off(value: Value, names: Names) -> Check | None:
     return PowerOff(node.name) if node else None
 
 
+def _read_advance(value: Value, names: Names) -> Check | None:
+    seconds = span_of(value)
+    return Advance(seconds) if seconds else None
+
+
 _READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
     "wait": _read_wait,
     "ping": _read_ping,
@@ -322,4 +336,5 @@ _READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
     "configure": _read_configure,
     "trust": _read_trust,
     "power-off": _read_power_off,
+    "advance": _read_advance,
 }

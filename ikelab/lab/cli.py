@@ -220,6 +220,54 @@ def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> 
     click.echo(report.printable(text.rstrip("\n")))
 
 
+@cli.group()
+def clock() -> None:
+    """The time of a deployed lab: show it, move it forward."""
+
+
+@clock.command("show")
+@_lab_option
+@_format_option
+def clock_show(lab: str | None, form: str) -> None:
+    """Show the date of the lab, and what each node takes for it."""
+    from ikelab.lab import clock_command, lifecycle
+
+    lifecycle.check_rights()
+    name = _deployed(lab)
+    clock_command.show(name, _nodes_of(name), form)
+
+
+@clock.command("advance")
+@_lab_option
+@_format_option
+@click.option("--to", metavar="DATE", help="Until this date of the lab, as 2009-04-02T14:58:59Z.")
+@click.option(
+    "--grain",
+    metavar="SPAN",
+    help="How often to do what recurs for ever (CRLs, keepalives, NTP, rekeying); 0s: each time."
+    "  [default: the thousandth part]",
+)
+@click.argument("span", required=False)
+def clock_advance(
+    lab: str | None, form: str, to: str | None, grain: str | None, span: str | None
+) -> None:
+    """Move all clocks of a lab forward by SPAN, doing all that is due on the way.
+
+    SPAN is written 90d, 12h, 30m, 45s or 1d12h. Renewals, rollovers and the ends of certificates
+    come in their order. Ctrl-C leaves all clocks at the same point.
+    """
+    from ikelab.lab import clock_command, lifecycle
+    from ikelab.lab.dates import parse_span
+
+    lifecycle.check_rights()
+    name = _deployed(lab)
+    seconds = clock_command.seconds_to_go(name, span, to)
+    fine = None if grain is None else parse_span(grain)
+    if grain is not None and fine is None and grain not in ("0", "0s"):
+        raise click.UsageError(f"--grain takes a span of time, such as 6h, not {grain!r}")
+    clock_command.move(name, seconds, None if grain is None else float(fine or 0), form)
+
+
 @cli.command("crl-growth")
 @click.option(
     "--revoked",

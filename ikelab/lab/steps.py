@@ -13,7 +13,9 @@ from typing import assert_never
 from ikelab.errors import ConfigError, LabError
 from ikelab.ios.config_text import parse_config
 from ikelab.lab import state
+from ikelab.lab.advance import advance
 from ikelab.lab.checks import (
+    Advance,
     Check,
     Configure,
     Exec,
@@ -24,6 +26,7 @@ from ikelab.lab.checks import (
     Trust,
     Wait,
 )
+from ikelab.lab.dates import format_span
 from ikelab.lab.topology import Topology
 from ikelab.pki.config import CertServerConfig
 from ikelab.runtime.control import ControlClient
@@ -176,6 +179,9 @@ def carry_out(topology: Topology, check: Check) -> Result:
                 with ControlClient(state.control_path(topology.name)) as supervisor:
                     supervisor.call("power-off", node=check.node)
                 return Result(title, True, "")
+            case Advance(seconds):
+                stops = advance(topology.name, seconds)
+                return Result(title, True, f"in {stops} stops")
             case _:
                 with ControlClient(topology.node(check.node).control_path) as client:
                     return _at_console(client, title, check, topology.node(check.node))
@@ -228,6 +234,8 @@ def title_of(check: Check) -> str:
             return f"{check.node} {verb} {check.ca} (trustpoint {check.trustpoint})"
         case PowerOff():
             return f"{check.node} is switched off"
+        case Advance(seconds):
+            return f"{format_span(seconds)} later"
         case _:
             assert_never(check)
 

@@ -29,10 +29,11 @@ from ikelab.errors import IkelabError, LabError
 from ikelab.lab import state
 from ikelab.lab.plan import SWITCH
 from ikelab.lab.topology import Topology
+from ikelab.runtime.clock import LabClock
 from ikelab.runtime.control import ControlClient, ControlServer, Json, Request, text_of
 from ikelab.runtime.dataplane.tap import set_link
 from ikelab.runtime.namespace import enter, inside
-from ikelab.runtime.nodespec import NodeKind, NodeSpec, namespace_name
+from ikelab.runtime.nodespec import CLOCK_FILE, NodeKind, NodeSpec, namespace_name
 from ikelab.runtime.sniffer import Sniffer
 
 Main = Callable[[NodeSpec, int], int]
@@ -81,6 +82,7 @@ class Supervisor:
 
     topology: Topology
     mains: Mapping[NodeKind, Main]
+    clock: LabClock = field(default_factory=LabClock)
     sniffers: list[Sniffer] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -100,6 +102,7 @@ class Supervisor:
                     name=segment.name,
                     description=segment.prefix,
                     namespace=namespace_name(self.topology.name, SWITCH),
+                    clock=self.clock,
                 )
             )
 
@@ -159,9 +162,11 @@ class Supervisor:
     def _let_go(self, ready: int) -> None:
         """In a child: give up what is the supervisor's, and its signal handlers."""
         close_all_but(0, 1, 2, ready)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
+        for number in (signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # SIGPIPE: whoever asked at our control socket may hang up before he is answered.
+        for number in (signal.SIGINT, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -325,6 +330,8 @@ def serve(
         undo()  # the deploying process was killed in the middle of it
         return
     try:
+        clock_path = state.run_dir(topology.name) / CLOCK_FILE
+        supervisor.clock = LabClock.create(clock_path, topology.clock)
         supervisor.open_sniffers()
         supervisor.start_nodes()
         lost = asyncio.run(supervisor.run(ready, lifeline))

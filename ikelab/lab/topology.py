@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from ikelab.ios import debugging
 from ikelab.ios.config import InterfaceConfig, LabMode, RunningConfig, interface_name, linux_ifname
 from ikelab.ios.config_text import read_config
 from ikelab.lab.checks import Check, Names, Trust, read_checks, read_trust
+from ikelab.lab.dates import clock_of, date_of
 from ikelab.lab.yaml_reader import Complaints, Value, address_of, compose, nearest, read_text
 from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, NodeSpec, Route
 
@@ -51,7 +53,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole lab. Nodes in the file's order: they are started in it, and stopped backwards."""
+    """A whole lab. Nodes in the file's order: they are started in it, and stopped backwards.
+
+    clock: the date when it is deployed; None: the machine's.
+    """
 
     name: str
     title: str
@@ -61,6 +66,7 @@ class Topology:
     nodes: tuple[NodeSpec, ...]
     trust: tuple[Trust, ...]
     checks: tuple[Check, ...]
+    clock: datetime | None = None
 
     def node(self, name: str) -> NodeSpec:
         """The node of this name. ConfigError if there is none."""
@@ -98,7 +104,7 @@ class _Reader:
 
     def read(self, root: Value) -> Topology | None:
         """The topology; None where it could not even be put together."""
-        known = ("name", "title", "mode", "debug", "segments", "nodes", "trust", "checks")
+        known = ("name", "title", "mode", "clock", "debug", "segments", "nodes", "trust", "checks")
         fields = root.fields(known, required=("name", "segments", "nodes"))
         name = _name(fields["name"]) if "name" in fields else None
         mode = fields["mode"].choice(("modern", "legacy")) if "mode" in fields else "modern"
@@ -120,6 +126,7 @@ class _Reader:
             tuple(self.nodes.values()),
             trust,
             checks,
+            date_of(fields["clock"]) if "clock" in fields else None,
         )
 
     # --- segments -------------------------------------------------------------------------------
@@ -157,7 +164,10 @@ class _Reader:
                 self.nodes[name] = NodeSpec(lab, name, NodeKind.ROUTER, mode)
 
     def _read_router(self, node: NodeSpec, entry: Value) -> NodeSpec:
-        fields = entry.fields(("kind", "config", "interfaces"), required=("config", "interfaces"))
+        keys = ("kind", "config", "interfaces", "clock")
+        fields = entry.fields(keys, required=("config", "interfaces"))
+        if "clock" in fields:
+            node = replace(node, clock=clock_of(fields["clock"]))
         if "config" in fields:
             node = self._read_config(node, fields["config"])
         config = self.configs.get(node.name)

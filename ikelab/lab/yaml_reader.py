@@ -83,6 +83,11 @@ class Value:
         """What this place is called in messages."""
         return self.path or "the file"
 
+    @property
+    def is_scalar(self) -> bool:
+        """Whether a word or text stands here, no list and no mapping."""
+        return isinstance(self._node, yaml.ScalarNode)
+
     def complain(self, reason: str, hint: str = "") -> None:
         """An error at this place."""
         self._complaints.add(self._node.start_mark, reason, hint)

@@ -151,13 +151,17 @@ class Router:
             case _:
                 return self._ike(event, now)
 
-    def next_timer(self, now: Now) -> Timer | None:
-        """When `TimerFired` is wanted next."""
+    def timers(self) -> list[Timer]:
+        """What the engines wait for, in no order."""
         timers = [self.isakmp.next_timer()]
         timers += [trustpoint.next_timer() for trustpoint in self.trustpoints.values()]
-        timers += [server.next_timer() for server in self.servers.values()]
+        timers += [timer for server in self.servers.values() for timer in server.timers()]
         timers += [queue.next_timer() for queue in self.queues.values()]
-        return earliest(timers, now)
+        return [timer for timer in timers if timer is not None]
+
+    def next_timer(self, now: Now) -> Timer | None:
+        """When `TimerFired` is wanted next."""
+        return earliest(self.timers(), now)
 
     @contextmanager
     def group(self) -> Iterator[None]:

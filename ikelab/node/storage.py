@@ -138,7 +138,7 @@ class StorageQueue:
         """The next try."""
         if self.retry_at is None:
             return None
-        return Timer(TimeBase.ELAPSED, self.retry_at, "storage")
+        return Timer(TimeBase.ELAPSED, self.retry_at, "storage", routine=True)
 
 
 def held_authority(trustpoint: Trustpoint | None, nvram: Nvram) -> Identity | None:

@@ -287,20 +287,24 @@ class CertificateServer:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def next_timer(self) -> Timer | None:
+    def timers(self) -> list[Timer]:
         """CRL reissue, the end of the oldest pending request, the end of the CA certificate."""
+        name = self.config.name
         if self.state is ServerState.CLOCK_NOT_SET and self._retry_at is not None:
-            return Timer(TimeBase.ELAPSED, self._retry_at, f"{self.config.name}: clock")
+            return [Timer(TimeBase.ELAPSED, self._retry_at, f"{name}: clock", routine=True)]
         if self.state is not ServerState.ENABLED or self._ca is None:
-            return None
-        moments = [(self._ca.not_after, "end of the CA certificate")]
+            return []
+        found = [Timer.at(self._ca.not_after, f"{name}: end of the CA certificate")]
         if self._crl_due is not None:
-            moments.append((self._crl_due, "CRL"))
+            found.append(Timer.at(self._crl_due, f"{name}: CRL", routine=True))
         oldest = self.store.oldest_pending()
         if oldest is not None:
-            moments.append((oldest + REQUEST_LIFETIME, "enrollment request"))
-        moment, what = min(moments)
-        return Timer.at(moment, f"{self.config.name}: {what}")
+            found.append(Timer.at(oldest + REQUEST_LIFETIME, f"{name}: enrollment request"))
+        return found
+
+    def next_timer(self) -> Timer | None:
+        """The first of them."""
+        return min(self.timers(), key=lambda timer: timer.deadline, default=None)
 
     def tick(self, now: Now) -> list[CaNotice]:
         """Do what is due; harmless at any other time."""

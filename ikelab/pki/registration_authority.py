@@ -190,14 +190,15 @@ class RegistrationAuthority(CertificateServer):
 
     # --- the CA -----------------------------------------------------------------------------------
 
-    def next_timer(self) -> Timer | None:
+    def timers(self) -> list[Timer]:
         """When the next authorized request is to be taken to the CA."""
         if self.state is ServerState.ENABLED and self._asked is None:
             waiting = self.store.authorized_requests()
             if waiting:
                 due = min(self._due.get(row.number, 0.0) for row in waiting)
-                return Timer(TimeBase.ELAPSED, due, f"{self.config.name}: request to the CA")
-        return super().next_timer()
+                what = f"{self.config.name}: request to the CA"
+                return [Timer(TimeBase.ELAPSED, due, what, routine=True)]
+        return super().timers()
 
     def ask(self, now: Now) -> list[HttpRequest]:
         """The next authorized request whose time has come, one at a time."""

@@ -201,7 +201,8 @@ class Trustpoint:
     def _elapsed_timer(self, what: str) -> Timer | None:
         if self._retry_at is None:
             return None
-        return Timer(TimeBase.ELAPSED, self._retry_at, f"{self.config.name}: {what}")
+        label = f"{self.config.name}: {what}"
+        return Timer(TimeBase.ELAPSED, self._retry_at, label, routine=True)
 
     def handle(self, event: TrustpointEvent, now: Now) -> list[TrustpointAction]:
         """One event. Raises PkiError only for a command that cannot be carried out now."""

@@ -12,6 +12,7 @@ Operations that every node has:
     configure  lines              text, as if typed after `configure terminal`
     snapshot                      object, see `lab/report.py` for the parts the lab reads
     wait       for, of, timeout   whether the condition held in time; answers when it does
+    turn       patience           what is due was done, see `runtime/turns.py`; not on storage
     stop                          null; the node then ends as on SIGTERM
 
 `wait` is how readiness is asked: the node answers when the condition holds, so nobody polls and
@@ -235,11 +236,28 @@ class ControlClient:
         """One operation, its result."""
         return self._call(op, fields, self._timeout)
 
+    def ask(self, op: str, **fields: Json) -> None:
+        """Begin an operation; `answer` brings its result. So several nodes work side by side."""
+        self._send(op, fields)
+
+    def answer(self, op: str) -> Json:
+        """The result of the operation that `ask` has begun."""
+        return self._result(op, self._timeout)
+
     def _call(self, op: str, fields: Mapping[str, Json], timeout: float) -> Json:
+        self._send(op, fields)
+        return self._result(op, timeout)
+
+    def _send(self, op: str, fields: Mapping[str, Json]) -> None:
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(_line({"op": op, **fields}))
+        except OSError as error:  # a time-out too
+            raise LabError(f"{self.path.name}: {error.strerror or error}") from error
+
+    def _result(self, op: str, timeout: float) -> Json:
         deadline = time.monotonic() + timeout
         try:
-            self._socket.settimeout(timeout)
-            self._socket.sendall(_line({"op": op, **fields}))
             reply = _parse(self._receive_line(deadline))
         except TimeoutError as error:
             raise LabError(f"{self.path.name}: no answer to {op} in {timeout:g} s") from error

@@ -11,9 +11,14 @@ from enum import Enum
 from pathlib import Path
 
 from ikelab.ios.config import LabMode
+from ikelab.runtime.clock import ClockSetting
 
 RUN_DIRECTORY = Path("/run/ikelab")
 """One directory, 0700, per deployed lab."""
+
+
+CLOCK_FILE = "clock"
+"""Name of the lab's clock in its directory."""
 
 
 def namespace_name(lab: str, node: str) -> str:
@@ -67,7 +72,8 @@ class NodeSpec:
     Links, addresses and `routes` are there before the node starts; tunnels, and the routes of its
     configuration that lead through them, are its own work. config: IOS text, "" on a storage node;
     config_file: its name for error messages. ftp_users: on a storage node only. debugging: what is
-    switched on when the node starts, by the names of `ios/debugging.py`.
+    switched on when the node starts, by the names of `ios/debugging.py`. clock: how its own stands
+    then.
     """
 
     lab: str
@@ -80,6 +86,7 @@ class NodeSpec:
     config_file: str = ""
     ftp_users: tuple[FtpUser, ...] = ()
     debugging: tuple[str, ...] = ()
+    clock: ClockSetting = ClockSetting()
     run_root: Path = RUN_DIRECTORY
 
     @property
@@ -96,6 +103,11 @@ class NodeSpec:
     def control_path(self) -> Path:
         """Unix socket of `runtime/control.py`."""
         return self.run_dir / f"{self.name}.sock"
+
+    @property
+    def lab_clock_path(self) -> Path:
+        """The clock that all nodes of the lab share (`runtime/clock.py`)."""
+        return self.run_dir / CLOCK_FILE
 
     @property
     def log_path(self) -> Path:

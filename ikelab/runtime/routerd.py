@@ -36,7 +36,7 @@ from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters
 from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.events import HttpRequest
-from ikelab.runtime.clock import SystemClock
+from ikelab.runtime.clock import LabClock, NodeClock
 from ikelab.runtime.conditions import router_conditions
 from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
 from ikelab.runtime.dataplane.base import TunnelConfig
@@ -50,6 +50,7 @@ from ikelab.runtime.ping import ping
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
 from ikelab.runtime.tunnels import protected_tunnels
+from ikelab.runtime.turns import Turns
 from ikelab.types import Endpoint
 
 IKE_PORT = 500
@@ -67,7 +68,9 @@ class RouterProcess:
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
         self._loop = asyncio.get_running_loop()
-        self._clock = SystemClock()
+        path = spec.lab_clock_path
+        lab_clock = LabClock.open(path) if path.exists() else LabClock()
+        self._clock = NodeClock(lab_clock, spec.clock)
         rng = OsRng()
         spec.data_dir.mkdir(mode=0o700, exist_ok=True)
         config = parse_config(spec.config, file=spec.config_file, mode=spec.mode)
@@ -80,13 +83,17 @@ class RouterProcess:
             open_store=lambda name: SqliteCaStore(str(spec.data_dir / f"{name}.db")),
         )
         self.plane = UserspaceDataPlane(
-            self._loop, rng, on_acquire=self._acquire, on_drop=self._esp_dropped
+            self._loop,
+            rng,
+            on_acquire=self._acquire,
+            on_drop=self._esp_dropped,
+            clock=self._clock.elapsed,
         )
         self.console = Console(self.router, self._plane_counters, spec.debugging)
         self.stopping = asyncio.Event()
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)
-        self._trace = TraceWriter(spec.trace_path)
+        self._trace = TraceWriter(spec.trace_path, lab_clock)
         self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
@@ -97,14 +104,19 @@ class RouterProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = 0  # web requests without their answer
+        self._bringing = 0  # these, and files on their way
+        self._traffic = 0  # messages to other nodes and from them
         self._ready = False
         self.conditions = Conditions(
             {
                 "ready": lambda of: self._ready,
                 "fetched": lambda of: self._fetching == 0,
+                "idle": lambda of: self._bringing == 0 and not self._asked,
+                "answered-ike": lambda of: not self.router.isakmp.awaits_answer,
                 **router_conditions(self.router),
             }
         )
+        turns = Turns(self.router, self._clock, self.conditions, self._fire, lambda: self._traffic)
         self._control = ControlServer(
             spec.control_path,
             {
@@ -112,6 +124,7 @@ class RouterProcess:
                 "configure": self._configure,
                 "snapshot": self._snapshot,
                 "wait": self.conditions.serve,
+                "turn": turns.serve,
                 "stop": self._stop,
             },
         )
@@ -213,6 +226,7 @@ class RouterProcess:
                 return
             except OSError:  # an ICMP error for something sent earlier
                 continue
+            self._traffic += 1
             local = Endpoint(address, IKE_PORT)
             self._feed(isakmp.DatagramReceived(local, Endpoint(host, port), octets))
 
@@ -227,6 +241,7 @@ class RouterProcess:
         answer: asyncio.Future[HttpOut] = self._loop.create_future()
         if not self._asked:
             self._loop.call_soon(self._serve_asked)
+        self._traffic += 1
         self._asked.append((request, answer))
         return await answer
 
@@ -355,9 +370,10 @@ class RouterProcess:
                 self._trace.action(action)
             case HttpRequest():
                 self._fetching += 1
-                self._spawn(self._bring(self._fetch(action)))
+                self._traffic += 1
+                self._bring(self._fetch(action))
             case StoreFile() | ReadStorage():
-                self._spawn(self._bring(self._files.carry_out(action)))
+                self._bring(self._files.carry_out(action))
             case StorageUnreachable():
                 # Without the URL: it may hold the storage's password.
                 text = (
@@ -383,6 +399,7 @@ class RouterProcess:
             _LOG.warning("no socket at %s: a message to %s is lost", action.local, action.remote)
             return
         self._trace.message(action.octets, action.comment, sent=True)
+        self._traffic += 1
         try:
             udp.sendto(action.octets, (action.remote.address, action.remote.port))
         except OSError as error:
@@ -403,9 +420,17 @@ class RouterProcess:
         finally:
             self._fetching -= 1
 
-    async def _bring(self, work: Awaitable[NodeEvent]) -> None:
-        """What a request, or a file, comes to."""
-        self._feed(await work)
+    def _bring(self, work: Awaitable[NodeEvent]) -> None:
+        """Feed in what a request, or a file, comes to."""
+        self._bringing += 1
+        self._spawn(self._brought(work))
+
+    async def _brought(self, work: Awaitable[NodeEvent]) -> None:
+        try:
+            event = await work
+        finally:
+            self._bringing -= 1
+        self._feed(event)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

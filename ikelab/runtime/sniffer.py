@@ -3,7 +3,8 @@
 For the bridge of a segment: in promiscuous mode the kernel hands every frame that the bridge
 forwards or floods to the bridge device exactly once, whichever ports it goes between, and a frame
 the bridge itself sends once more as outgoing. (On a veth end both directions are seen once, too.)
-Timestamps are the kernel's, in nanoseconds of CLOCK_REALTIME.
+Timestamps are the kernel's, in nanoseconds of CLOCK_REALTIME, moved to the lab's clock: a frame
+then has the date that logs and certificates speak of, also after years were passed over.
 
 The file grows with each turn of the loop, mode 0600, and is a whole capture at any moment but for
 a last block that a crash may tear (`capture.pcapng.parse(..., torn=True)`).
@@ -21,6 +22,7 @@ from pathlib import Path
 from ikelab.capture import pcapng
 from ikelab.capture.annotate import APPLICATION
 from ikelab.errors import LabError
+from ikelab.runtime.clock import LabClock
 from ikelab.runtime.namespace import inside
 
 FRAMES_PER_TURN = 256  # then the other descriptors of the loop have their turn
@@ -50,6 +52,7 @@ class Sniffer:
     """An AF_PACKET socket and the file it fills. Capturing begins with the object.
 
     device: in namespace (None: this one). path: made anew. name, description: of the segment.
+    clock: the lab's; None: the machine's.
     Raises LabError where there is no such device, no right to it, or no such directory.
     """
 
@@ -61,7 +64,9 @@ class Sniffer:
         name: str,
         description: str = "",
         namespace: str | None = None,
+        clock: LabClock | None = None,
     ) -> None:
+        self._clock = clock or LabClock()
         self.device = device
         self.path = path
         self.frames = 0
@@ -91,8 +96,9 @@ class Sniffer:
     def on_readable(self) -> int:
         """Write the frames that came in, at most a turn's worth; how many there were."""
         blocks: list[bytes] = []
+        ahead = self._clock.ahead_of_machine_ns()
         while len(blocks) < FRAMES_PER_TURN:
-            frame = self._receive()
+            frame = self._receive(ahead)
             if frame is None:
                 break
             blocks.append(pcapng.build_frame(frame))
@@ -117,8 +123,8 @@ class Sniffer:
         finally:
             self._close()
 
-    def _receive(self) -> pcapng.Frame | None:
-        """The next frame of the queue."""
+    def _receive(self, ahead: int) -> pcapng.Frame | None:
+        """The next frame of the queue. ahead: nanoseconds to the lab's clock."""
         try:
             length, ancillary, _, _ = self._socket.recvmsg_into(
                 [self._buffer], _CONTROL, socket.MSG_TRUNC
@@ -134,7 +140,7 @@ class Sniffer:
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
                 seconds, nanoseconds = _TIMESPEC.unpack(value)
-                timestamp = seconds * 1_000_000_000 + nanoseconds
+                timestamp = seconds * 1_000_000_000 + nanoseconds + ahead
             elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
                 tag = _vlan_tag(value)
                 octets = octets[:_ADDRESSES] + tag + octets[_ADDRESSES:]

@@ -28,7 +28,7 @@ from ikelab.ipsec import ipv4
 from ikelab.isakmp.events import TimerFired
 from ikelab.isakmp.policy import IsakmpConfig
 from ikelab.runtime import ownership
-from ikelab.runtime.clock import SystemClock
+from ikelab.runtime.clock import NodeClock
 from ikelab.runtime.keys import OsDhKeys, OsRng
 from ikelab.runtime.namespace import inside
 from ikelab.runtime.nodespec import RUN_DIRECTORY
@@ -54,7 +54,7 @@ class Station:
         self.end = Endpoint(address, port)
         self.namespace = namespace
         self.rng: Rng = OsRng()
-        self._clock = SystemClock()
+        self._clock = NodeClock()
         self._owned = ownership.Owned(namespace)
         with inside(namespace):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

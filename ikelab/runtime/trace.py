@@ -26,6 +26,7 @@ from ikelab.capture.keytable import EspKey, IkeKey
 from ikelab.errors import LabError
 from ikelab.isakmp.events import InstallIpsecSa, KeyMaterial, PlainMessage
 from ikelab.isakmp.policy import TransformSet
+from ikelab.runtime.clock import LabClock
 from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform
 
 Traced = PlainMessage | KeyMaterial | InstallIpsecSa
@@ -42,9 +43,13 @@ class Trace:
 
 
 class TraceWriter:
-    """Appends to a node's trace. Each line is written at once: it survives the process."""
+    """Appends to a node's trace. Each line is written at once: it survives the process.
 
-    def __init__(self, path: Path) -> None:
+    clock: the lab's, as captures have it.
+    """
+
+    def __init__(self, path: Path, clock: LabClock | None = None) -> None:
+        self._clock = clock or LabClock()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._descriptor = os.open(path, flags, 0o600)
@@ -88,7 +93,7 @@ class TraceWriter:
                 "sent": sent,
                 "digest": hashlib.sha256(datagram).hexdigest(),
                 "comment": comment,
-                "timestamp": time.time_ns(),
+                "timestamp": time.time_ns() + self._clock.ahead_of_machine_ns(),
             }
         )
 

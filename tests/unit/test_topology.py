@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ikelab.errors import ConfigError
-from ikelab.lab.checks import Configure, Exec, Ping, PowerOff, Refused, ShowContains, Trust, Wait
+from ikelab.lab.checks import (
+    Advance,
+    Configure,
+    Exec,
+    Ping,
+    PowerOff,
+    Refused,
+    ShowContains,
+    Trust,
+    Wait,
+)
 from ikelab.lab.topology import NODES, load
 from ikelab.lab.yaml_reader import FILE_OCTETS
+from ikelab.runtime.clock import ClockSetting
 from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, Route
 from tests.unit.lab_files import CA, LAB, ROUTER, errors, loaded, write_lab
 
@@ -51,6 +63,15 @@ def test_a_lab_is_read_into_its_canonical_form(tmp_path: Path) -> None:
     assert topology.checks == (Ping("r1", "192.0.2.1", None, 5),)
 
 
+def test_a_lab_and_its_nodes_have_clocks(tmp_path: Path) -> None:
+    text = changed("segments:", "clock: 2009-04-02T14:58:59Z\nsegments:")
+    own = "configs/r1.cfg\n    clock: {date: 2002-02-01, set: no}\n"
+    topology = loaded(tmp_path, text.replace("configs/r1.cfg\n", own))
+    assert topology.clock == datetime(2009, 4, 2, 14, 58, 59, tzinfo=UTC)
+    assert topology.node("r1").clock == ClockSetting(datetime(2002, 2, 1, tzinfo=UTC), False)
+    assert topology.node("ca").clock == ClockSetting()
+
+
 def test_all_kinds_of_checks_are_read(tmp_path: Path) -> None:
     checks = """\
   - wait: {node: r1, for: tunnel-up, of: Tunnel1, within: 7}
@@ -75,6 +96,7 @@ def test_deeds_stand_between_what_must_hold(tmp_path: Path) -> None:
   - exec: {node: r1, command: clear crypto isakmp}
   - configure: {node: r1, lines: [no crypto pki trustpoint ra, ip http server]}
   - power-off: {node: disk}
+  - advance: 1d12h
   - refused: {node: ca, reason: revoked}
 """
     lab = LAB.partition("  - ping:")[0] + checks
@@ -83,6 +105,7 @@ def test_deeds_stand_between_what_must_hold(tmp_path: Path) -> None:
         Exec("r1", "clear crypto isakmp"),
         Configure("r1", ("no crypto pki trustpoint ra", "ip http server")),
         PowerOff("disk"),
+        Advance(129600),
         Refused("ca", "revoked"),
     )
 
@@ -212,6 +235,8 @@ def test_the_labs_of_the_project_are_good() -> None:
         (changed("ca: ca}", "ca: ca, enroll: maybe}"), "lab.yaml:19:48: trust[1].enroll cannot be"),
         (changed("ca: ca}", "ca: ca, grant: ca, enroll: no}"), "granted without a request"),
         (LAB + "  - power-off: {node: r2}\n", "lab.yaml:22:23: no node 'r2'"),
+        ("clock: 1.4.2009\n" + LAB, "lab.yaml:1:8: '1.4.2009' is no date"),
+        (LAB + "  - advance: soon\n", "lab.yaml:22:14: 'soon' is no span of time"),
         (LAB + "  - power-off: r1\n", "lab.yaml:22:16: checks[2].power-off should be a mapping"),
         (LAB + "  - exec: {node: disk, command: x}\n", "lab.yaml:22:18: disk is a storage node"),
         (LAB + "  - exec: {node: r1}\n", "checks[2].exec lacks command"),
