@@ -12,11 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from itertools import count, pairwise
-from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-from ikelab.crypto.dh import DhKey
 from ikelab.errors import PkiError
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
@@ -33,6 +29,7 @@ from ikelab.node.events import (
 )
 from ikelab.node.fallback import config_in_force, first_step, is_unanswered
 from ikelab.node.flows import to_isakmp_config
+from ikelab.node.keys import EngineKeys, NodeKeys
 from ikelab.node.storage import StorageQueue, held_authority
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki.ca_events import HttpIn, HttpOut, ServerRemoved
@@ -55,42 +52,10 @@ from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import Certificate, load_certificate
 from ikelab.types import Now, Rng, Timer, earliest
-from ikelab.wire.numbers import Group
 
 # Prefixes of HTTP handles, so that an answer finds its asker.
 _TRUSTPOINT = "trustpoint "
 _SERVER = "server "
-
-
-class NodeKeys(Protocol):
-    """Fresh key pairs: libcrypto in the runtime, a pool in tests."""
-
-    def dh_key(self, group: Group) -> DhKey:
-        """A Diffie-Hellman key."""
-        ...
-
-    def rsa_key(self, label: str, bits: int) -> RSAPrivateKey:
-        """An RSA key pair."""
-        ...
-
-
-class _EngineKeys:
-    """The IKE engine's KeySource: fresh DH keys, and the RSA pairs that nvram holds."""
-
-    def __init__(self, keys: NodeKeys, nvram: Nvram) -> None:
-        self._keys = keys
-        self._nvram = nvram
-
-    def dh_key(self, group: Group) -> DhKey:
-        """A fresh key."""
-        return self._keys.dh_key(group)
-
-    def signing_key(self, label: str) -> RSAPrivateKey:
-        """The pair of that label; it is there, because a certificate for it is."""
-        key = self._nvram.load_key(label)
-        if key is None:
-            raise PkiError("no-key", f"the key pair {label} is not in nvram")
-        return key
 
 
 class Router:
@@ -120,7 +85,7 @@ class Router:
         self._open_store = open_store
         self._tickets = count(1)
         self.isakmp = IsakmpEngine(
-            to_isakmp_config(config, mode=mode), rng, _EngineKeys(keys, nvram)
+            to_isakmp_config(config, mode=mode), rng, EngineKeys(keys, nvram)
         )
 
     @property
