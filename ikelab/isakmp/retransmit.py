@@ -13,6 +13,7 @@ from ikelab.isakmp.events import SendDatagram
 
 INTERVAL = 10.0
 INTERVAL_AFTER_ERROR = 1.0
+INTERVAL_BEHIND_AM3 = 1.0  # nobody answers message 3, and quick mode may have overtaken it
 ATTEMPTS = 5
 
 
@@ -35,6 +36,8 @@ class Retransmission:
         return replace(self, attempt=self.attempt + 1, deadline=now + INTERVAL)
 
 
-def start(message: SendDatagram, name: str, now: float) -> Retransmission:
-    """A message was just sent for the first time."""
-    return Retransmission(message, name, now + INTERVAL)
+def start(
+    message: SendDatagram, name: str, now: float, interval: float = INTERVAL
+) -> Retransmission:
+    """A message was just sent for the first time. interval: seconds until the second."""
+    return Retransmission(message, name, now + interval)

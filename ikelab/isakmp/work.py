@@ -101,7 +101,20 @@ class Work:
         """The message just sent waits for an answer."""
         holder = self.node or self.sa
         assert holder.last_sent is not None, "nothing was sent"
-        holder.retransmission = retransmit.start(holder.last_sent, rule.message, self.now.elapsed)
+        interval = retransmit.INTERVAL
+        if self.node is not None and self._follows_am3():
+            interval = retransmit.INTERVAL_BEHIND_AM3
+        holder.retransmission = retransmit.start(
+            holder.last_sent, rule.message, self.now.elapsed, interval
+        )
+
+    def _follows_am3(self) -> bool:
+        """Whether this goes out right behind our message 3 of aggressive mode."""
+        sa = self.sa
+        if sa.established is None or not sa.initiator:
+            return False
+        age = self.now.elapsed - sa.established
+        return sa.exchange is ExchangeType.AGGRESSIVE and age < retransmit.INTERVAL_BEHIND_AM3
 
     def _header(self, exchange: ExchangeType, message_id: int, *, encrypted: bool) -> Header:
         flags = Flags.ENCRYPTION if encrypted else Flags.NONE

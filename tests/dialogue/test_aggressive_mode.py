@@ -302,7 +302,7 @@ def test_a_lost_third_message_is_fetched_when_quick_mode_comes():
     pair.run()
     assert pair.r.states == ["IKE_P1_COMPLETE"]
     assert pair.r.refusals == ["phase1-incomplete"]
-    pair.advance(10)
+    pair.advance(1)  # sooner than elsewhere: quick mode may always overtake message 3
     pair.run()
     assert esp_keys(pair.i) == esp_keys(pair.r) != []
 

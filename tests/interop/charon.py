@@ -40,6 +40,7 @@ charon {{
     dos_protection = no
     install_routes = no
     install_virtual_ip = no
+    i_dont_care_about_security_and_use_aggressive_mode_psk = yes
     delete_rekeyed = yes
     retransmit_timeout = 1.0
     retransmit_tries = 3
@@ -70,6 +71,8 @@ connections {{
         proposals = {proposal}
         fragmentation = {fragmentation}
         dpd_delay = {dpd_delay}s
+        aggressive = {aggressive}
+        {times}
         local {{
             auth = {auth}
             {own}
@@ -84,6 +87,7 @@ connections {{
                 local_ts = dynamic[gre]
                 remote_ts = dynamic[gre]
                 esp_proposals = {esp_proposal}
+                {child_times}
             }}
         }}
     }}
@@ -102,7 +106,9 @@ class Connection:
     "aes128-sha1". own_id, peer_id: identities, "" for the certificate's subject or the address
     and for anybody. pre_shared_key: None for RSA signatures with `certificate` and `key` (PEM),
     checked against `authorities` (PEM, root first). revocation: "strict", "ifuri" or "relaxed".
-    dpd_delay: seconds of silence before it asks whether the peer is alive, 0 for never.
+    dpd_delay: seconds of silence before it asks whether the peer is alive, 0 for never. times,
+    child_times: more of swanctl's settings, such as "rekey_time = 5s", of the connection and of its
+    child.
     """
 
     local: str
@@ -118,6 +124,9 @@ class Connection:
     revocation: str = "strict"
     fragmentation: bool = True
     dpd_delay: int = 0
+    aggressive: bool = False
+    times: str = ""
+    child_times: str = ""
 
     def render(self) -> str:
         """The text of swanctl.conf."""
@@ -137,6 +146,9 @@ class Connection:
             esp_proposal=self.esp_proposal,
             fragmentation="yes" if self.fragmentation else "no",
             dpd_delay=self.dpd_delay,
+            aggressive="yes" if self.aggressive else "no",
+            times=self.times,
+            child_times=self.child_times,
             auth="pubkey" if self.pre_shared_key is None else "psk",
             own="\n            ".join(own),
             other="\n            ".join(other),

@@ -36,8 +36,13 @@ from tests.interop.engine_host import authorities, credential
 OURS, THEIRS = "192.0.2.11", "192.0.2.1"
 SECRET = "throw-away-key"
 
+Suite = tuple[
+    tuple[str, str],
+    tuple[EncryptionAlgorithm, int | None, HashAlgorithm, Group],
+    tuple[EspTransform, int | None, AuthAlgorithm],
+]
 # name, charon's proposals, our phase 1 and phase 2
-SUITES = {
+SUITES: dict[str, Suite] = {
     "aes256-sha256-modp2048": (
         ("aes256-sha256-modp2048", "aes256-sha256"),
         (EncryptionAlgorithm.AES_CBC, 256, HashAlgorithm.SHA2_256, Group.MODP_2048),
@@ -54,10 +59,44 @@ SUITES = {
         (EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5),
     ),
 }
+# The other groups, ciphers and hashes, each once.
+MORE_SUITES: dict[str, Suite] = {
+    "des-md5-modp768": (
+        ("des-md5-modp768", "des-md5"),
+        (EncryptionAlgorithm.DES_CBC, None, HashAlgorithm.MD5, Group.MODP_768),
+        (EspTransform.ESP_DES, None, AuthAlgorithm.HMAC_MD5),
+    ),
+    "aes192-sha384-modp3072": (
+        ("aes192-sha384-modp3072", "aes192-sha384"),
+        (EncryptionAlgorithm.AES_CBC, 192, HashAlgorithm.SHA2_384, Group.MODP_3072),
+        (EspTransform.ESP_AES, 192, AuthAlgorithm.HMAC_SHA2_384),
+    ),
+    "aes256-sha512-modp4096": (
+        ("aes256-sha512-modp4096", "aes256-sha512"),
+        (EncryptionAlgorithm.AES_CBC, 256, HashAlgorithm.SHA2_512, Group.MODP_4096),
+        (EspTransform.ESP_AES, 256, AuthAlgorithm.HMAC_SHA2_512),
+    ),
+    "aes128-sha256-ecp256": (
+        ("aes128-sha256-ecp256", "aes128-sha256-ecp256"),
+        (EncryptionAlgorithm.AES_CBC, 128, HashAlgorithm.SHA2_256, Group.ECP_256),
+        (EspTransform.ESP_AES, 128, AuthAlgorithm.HMAC_SHA2_256),
+    ),
+    "aes256-sha384-ecp384": (
+        ("aes256-sha384-ecp384", "aes256-sha384-ecp384"),
+        (EncryptionAlgorithm.AES_CBC, 256, HashAlgorithm.SHA2_384, Group.ECP_384),
+        (EspTransform.ESP_AES, 256, AuthAlgorithm.HMAC_SHA2_384),
+    ),
+    "aes256-sha512-ecp521": (
+        ("aes256-sha512-ecp521", "aes256-sha512-ecp521"),
+        (EncryptionAlgorithm.AES_CBC, 256, HashAlgorithm.SHA2_512, Group.ECP_521),
+        (EspTransform.ESP_AES, 256, AuthAlgorithm.HMAC_SHA2_512),
+    ),
+}
+SUITES_OF_ALL = SUITES | MORE_SUITES
 
 
 def our_config(suite, method, **changes):
-    _, (encryption, bits, hash_algorithm, group), (esp, esp_bits, integrity) = SUITES[suite]
+    _, (encryption, bits, hash_algorithm, group), (esp, esp_bits, integrity) = SUITES_OF_ALL[suite]
     transform_set = TransformSet("ts", esp, esp_bits, integrity, EncapsulationMode.TRANSPORT)
     flow = IpsecFlow(
         name="Tunnel1",
@@ -82,7 +121,7 @@ def psk_config(suite, key=SECRET, **changes):
 
 
 def psk_connection(suite, **changes):
-    proposal, esp_proposal = SUITES[suite][0]
+    proposal, esp_proposal = SUITES_OF_ALL[suite][0]
     words = {"proposal": proposal, "esp_proposal": esp_proposal, "pre_shared_key": SECRET}
     return Connection(local=THEIRS, remote=OURS, **(words | changes))
 

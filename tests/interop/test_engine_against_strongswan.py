@@ -9,7 +9,9 @@ from ikelab.wire.numbers import Group
 from tests.interop.engine_host import FileKeys
 from tests.interop.pki_files import PkiFiles
 from tests.interop.suites import (
+    MORE_SUITES,
     SUITES,
+    SUITES_OF_ALL,
     bring_up,
     check_same_keys,
     psk_config,
@@ -25,6 +27,21 @@ pytestmark = [pytest.mark.interop, pytest.mark.needs_root]
 @pytest.mark.parametrize("suite", SUITES)
 def test_pre_shared_key(start, suite, we_initiate):
     ours, charon = start(psk_config(suite), psk_connection(suite))
+    with charon, ours:
+        bring_up(ours, charon, we_initiate=we_initiate)
+        check_same_keys(ours, charon)
+        assert ours.of(Refused) == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "we_initiate"),
+    [(suite, turn % 2 == 0) for turn, suite in enumerate(MORE_SUITES)],
+)
+def test_every_group_cipher_and_hash(start, suite, we_initiate):
+    """With PFS where charon's proposal has it: the curves in both phases."""
+    group = SUITES_OF_ALL[suite][1][3]
+    pfs = group if "ecp" in suite else None
+    ours, charon = start(psk_config(suite, pfs=pfs), psk_connection(suite))
     with charon, ours:
         bring_up(ours, charon, we_initiate=we_initiate)
         check_same_keys(ours, charon)
