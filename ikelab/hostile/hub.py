@@ -130,6 +130,14 @@ class Assault:
 
     # --- peers --------------------------------------------------------------------------------
 
+    def takes(self, method: str) -> bool:
+        """Whether members can authenticate that way."""
+        try:
+            self.hub.member(method)
+        except NotHere:
+            return False
+        return True
+
     def member(self, method: str = "") -> Peer:
         """A peer with good credentials."""
         return self.hub.member(method)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-_MODULES: tuple[str, ...] = ("parser",)
+_MODULES: tuple[str, ...] = ("parser", "machine", "authentication", "phase2")
 """The modules of this package whose import registers cases."""
 
 
@@ -107,6 +107,33 @@ def case(
         return attack
 
     return register
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An id of the plan that no case here plays. where: what does, or why nothing can."""
+
+    id: str
+    name: str
+    where: str
+
+
+ELSEWHERE = (
+    Elsewhere(
+        "A13",
+        "fragments",
+        "no fragment is taken: IKE fragmentation is not spoken here yet (payload-unexpected)",
+    ),
+    Elsewhere("A15", "port-4500", "the socket's work: tests/netns, beside NAT traversal"),
+    Elsewhere("B15", "forged-nat-d", "tests/dialogue, beside NAT traversal"),
+    Elsewhere(
+        "C11",
+        "guessed-key",
+        "nothing to refuse: whoever sees main mode with a weak shared key can guess it offline",
+    ),
+    Elsewhere("F06", "outside-the-lab", "tests/netns/test_station.py: the sender itself refuses"),
+)
+"""What is accounted for in another way."""
 
 
 def cases(family: str = "") -> tuple[Case, ...]:

@@ -118,6 +118,14 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
             wanted=f"at most {ID_OCTETS} octets",
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
+    if packet.id_type in (IdType.ID_FQDN, IdType.ID_USER_FQDN) and not _is_name(data):
+        raise ProtocolError(
+            "id-syntax",
+            f"an ID of type {packet.id_type} with {describe_id(packet.id_type, data)!r} in it",
+            seen=describe_id(packet.id_type, data),
+            wanted="letters, digits and signs of ASCII",
+            notify=NotifyType.INVALID_ID_INFORMATION,
+        )
     if packet.id_type == IdType.ID_IPV4_ADDR and len(data) != 4:
         raise ProtocolError(
             "id-length",
@@ -127,6 +135,11 @@ def check_phase1_id(payload: Payload) -> tuple[int, bytes]:
             notify=NotifyType.INVALID_ID_INFORMATION,
         )
     return int(packet.id_type), data
+
+
+def _is_name(data: bytes) -> bool:
+    """Whether a host name or mailbox has nothing in it that a log, or a C string, ends at."""
+    return bool(data) and all(0x21 <= octet <= 0x7E for octet in data)
 
 
 def describe_id(id_type: int, data: bytes) -> str:

@@ -396,6 +396,11 @@ def _match_transform_set(
     return ""
 
 
+def _is_esp_spi(spi: bytes) -> bool:
+    """Four octets, above the 256 values that are reserved (RFC 2406 section 2.1)."""
+    return len(spi) == 4 and int.from_bytes(spi, "big") > 255
+
+
 def choose_transform_set(
     payload: Payload, flow: IpsecFlow, modes: Modes = PLAIN_MODES
 ) -> IpsecChoice:
@@ -408,7 +413,7 @@ def choose_transform_set(
     refusals: list[str] = []
     for wanted in flow.transform_sets:
         for proposal in payload.packet.proposals:
-            if proposal.protocol_id != ProtocolId.ESP or len(proposal.spi) != 4:
+            if proposal.protocol_id != ProtocolId.ESP or not _is_esp_spi(proposal.spi):
                 refusals.append(f"proposal {proposal.number} is not ESP with an SPI of 4 octets")
                 continue
             for transform in proposal.transforms:

@@ -152,6 +152,7 @@ REASONS: Mapping[str, Reason] = {
     # --- identities ----------------------------------------------------------------------------
     "id-port": Reason("ID", "RFC 2407 section 4.6.2", _PEER),
     "id-type": Reason("ID", "RFC 2407 section 4.6.2.1", _PEER),
+    "id-syntax": Reason("ID", "RFC 2407 section 4.6.2.3", _PEER),
     "id-length": Reason("ID", "RFC 2407 section 4.6.2", _PEER),
     "id-not-in-certificate": Reason(
         "ID",

@@ -8,6 +8,7 @@ from ikelab.isakmp.state import PayloadRule
 from ikelab.wire.numbers import PayloadType
 
 MM1, MM2, MM3 = state.MM1, state.MM2, state.MM3
+AM1, AM2, AM3 = state.AM1, state.AM2, state.AM3
 MM4, MM5, MM6 = state.MM4, state.MM5, state.MM6
 AM1, AM2, AM3 = state.AM1, state.AM2, state.AM3
 QM1, QM2, QM3 = state.QM1, state.QM2, state.QM3

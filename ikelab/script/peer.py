@@ -34,7 +34,7 @@ from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
 from ikelab.isakmp.work import KeySource
 from ikelab.script import rewrite
-from ikelab.script.hooks import Hook
+from ikelab.script.hooks import Edit, Hook
 from ikelab.script.identity import Verdict, believe
 from ikelab.script.keys import Keys
 from ikelab.script.message import Message
@@ -148,6 +148,10 @@ class Peer:
         inside = keys.behind_hash(message_id, payloads) if hashed else list(payloads)
         return Message(header, inside).seal(keys, keys.iv(message_id))
 
+    def resealed(self, plain: PlainMessage, change: Edit) -> bytes:
+        """A message that this peer built, changed, and sealed as the true one was."""
+        return rewrite.resealed(plain, change, self.keys)
+
     def read(self, octets: bytes) -> Message:
         """A datagram of the newest SA that begins an exchange, or is in clear."""
         header = parse_header(octets)
@@ -215,6 +219,11 @@ class Peer:
     def of(self, kind: type[T]) -> list[T]:
         """All actions of one type so far."""
         return [action for action in self.log if isinstance(action, kind)]
+
+    def of_message(self, message: PayloadRule | str) -> list[PlainMessage]:
+        """The messages of a name that this peer built, in clear and as the engine sealed them."""
+        name = message_name(message)
+        return [plain for plain in self.of(PlainMessage) if plain.sent and plain.message == name]
 
     @property
     def moves(self) -> list[str]:

@@ -22,7 +22,7 @@ from ikelab.isakmp.state import (
     phase1_row,
     quick_mode_row,
 )
-from ikelab.script.hooks import Hook
+from ikelab.script.hooks import Edit, Hook
 from ikelab.script.keys import Keys
 from ikelab.script.message import Message
 from ikelab.script.names import AM1, AM2, AM3, INFO, MM1, MM5, MM6, QM1, QM2
@@ -90,6 +90,13 @@ def outgoing(
     if encrypted:
         follow(peer.engine.table, plain.datagram, octets)
     return octets
+
+
+def resealed(plain: PlainMessage, change: Edit, keys: Keys) -> bytes:
+    """A message that was built under these keys, changed, with the IV that it had."""
+    message = _from_clear(parse_header(plain.plaintext), plain.plaintext[HEADER_LENGTH:])
+    change(message)
+    return message.seal(keys, _iv_behind(keys, plain))
 
 
 def incoming(table: SaTable, hook: Hook, octets: bytes) -> bytes:

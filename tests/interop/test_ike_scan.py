@@ -61,4 +61,4 @@ def test_aggressive_mode_is_met_with_silence(scan):
     run, router = scan
     said = run("--aggressive", "--id=attacker", f"--trans={WANTED}")
     assert "0 returned handshake; 0 returned notify" in said
-    assert "exchange-type" in router.console.exec("show crypto isakmp drops")
+    assert "aggressive-mode-disabled" in router.console.exec("show crypto isakmp drops")
