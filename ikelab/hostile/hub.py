@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ikelab.errors import IkelabError, WireError
 from ikelab.hostile.registry import Seen, Shot
+from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.isakmp.state import PayloadRule
 from ikelab.script import MM1, Message, Peer
 from ikelab.script.names import message_name
@@ -159,6 +160,11 @@ class Assault:
         peer.request(self.hub.now())
         self.run(peer)
         return peer
+
+    def tunnel(self) -> str:
+        """A member comes through: main mode and quick mode, "a tunnel" if all is well."""
+        peer = self.establish(self.member())
+        return "a tunnel" if peer.of(InstallIpsecSa) else f"nothing: {peer.story}"
 
     def before(self, message: PayloadRule | str, method: str = "") -> tuple[Peer, bytes]:
         """A member that has come as far as this message of its own, and the message, unsent."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ikelab.hostile.hub import Assault
-from ikelab.hostile.machine import ACK, alive, are_you_there
+from ikelab.hostile.informational import ACK, alive, are_you_there
 from ikelab.hostile.registry import Shot, case
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.script import INFO, QM1, QM3, Message, Peer

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-_MODULES: tuple[str, ...] = ("parser", "machine", "authentication", "phase2")
+_MODULES: tuple[str, ...] = ("parser", "floods", "machine", "authentication", "phase2")
 """The modules of this package whose import registers cases."""
 
 
