@@ -71,12 +71,11 @@ class IsakmpEngine:
     def __init__(self, config: IsakmpConfig, rng: Rng, keys: KeySource) -> None:
         self._context = Context(config, rng, keys)
         self._handles = 0
-        self._pending: dict[Endpoint, dict[str, IpsecFlow]] = {}
         self._upkeep = Upkeep(
             self._context,
             self._request,
             self._start_phase1,
-            lambda remote: bool(self._pending.get(nat_t.destination(remote))),
+            lambda remote: bool(self.table.waiting.get(nat_t.destination(remote))),
         )
 
     @property
@@ -118,12 +117,11 @@ class IsakmpEngine:
             case PeerMoved(inbound_spi, remote):
                 return remap.follow_esp(self._context, inbound_spi, remote)
             case Clear():
-                if not event.phase2_only:
-                    self._forget_requests(event.peer)
                 return teardown.clear(self._context, event, now)
             case ConfigChanged(config):
+                gone = teardown.flows_gone(self.config.flows, config.flows)
                 self._context.config = config
-                return []
+                return [a for flow in gone for a in teardown.end_flow(self._context, flow, now)]
             case _:
                 assert_never(event)
 
@@ -313,12 +311,12 @@ class IsakmpEngine:
         actions: list[Action] = []
         if sa.peer_initial_contact:
             actions += teardown.forget_older(self._context, sa)
-        waiting = self._pending.pop(nat_t.destination(sa.remote), {})
+        waiting = self.table.waiting.pop(nat_t.destination(sa.remote), {})
         for name, flow in waiting.items():
             if flow.isakmp_profile in (None, sa.profile):
                 actions += self._start_quick_mode(sa, flow)
             else:  # its own main mode is under way, for another profile
-                self._pending.setdefault(nat_t.destination(sa.remote), {})[name] = flow
+                self.table.waiting.setdefault(nat_t.destination(sa.remote), {})[name] = flow
         return actions
 
     # --- requests of the data plane ---------------------------------------------------------------
@@ -335,14 +333,10 @@ class IsakmpEngine:
         sa = self.table.established_with(flow.remote, flow.isakmp_profile)
         if sa is not None:
             return self._start_quick_mode(sa, flow)
-        self._pending.setdefault(flow.remote, {})[flow.name] = flow
+        self.table.waiting.setdefault(flow.remote, {})[flow.name] = flow
         if self.table.negotiating_with(flow.remote, flow.isakmp_profile) is not None:
             return []
         return self._start_phase1(flow.local, flow.remote, flow.isakmp_profile, now)
-
-    def _forget_requests(self, peer: str | None) -> None:
-        for remote in [one for one in self._pending if peer in (None, one.address)]:
-            del self._pending[remote]
 
     def _start_phase1(
         self, local: Endpoint, remote: Endpoint, profile: str | None, now: Now
@@ -350,7 +344,7 @@ class IsakmpEngine:
         try:
             admission.check_limits(self._context, remote)
         except ProtocolError as error:
-            self._pending.pop(nat_t.destination(remote), None)  # the next packet asks again
+            self.table.waiting.pop(nat_t.destination(remote), None)  # the next packet asks again
             return [self._context.refused(remote, 0, "MM1", error)]
         sa = self._new_sa(local, remote, now, initiator=True)
         sa.requested_profile = profile
@@ -360,7 +354,7 @@ class IsakmpEngine:
         actions = self._phase1(sa, (Major.FROM_IPSEC, minor), now)
         if self.table.sas[sa.handle].state is State.IKE_READY:
             del self.table.sas[sa.handle]
-            self._pending.pop(nat_t.destination(remote), None)  # the next packet asks again
+            self.table.waiting.pop(nat_t.destination(remote), None)  # the next packet asks again
         return actions
 
     def _new_sa(

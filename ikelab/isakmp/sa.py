@@ -219,11 +219,15 @@ def rekey_margin(lifetime: int, initiator: bool) -> float:
 
 @dataclass(slots=True)
 class SaTable:
-    """All SAs, nodes and installed pairs of one router."""
+    """All SAs, nodes and installed pairs of one router.
+
+    waiting: flows that want an ISAKMP SA, by their destination and name.
+    """
 
     sas: dict[int, IsakmpSa] = field(default_factory=dict)
     nodes: dict[int, QuickModeNode] = field(default_factory=dict)
     pairs: dict[bytes, IpsecPair] = field(default_factory=dict)  # by inbound SPI
+    waiting: dict[Endpoint, dict[str, IpsecFlow]] = field(default_factory=dict)
 
     def find(self, cky_i: bytes, cky_r: bytes) -> IsakmpSa | None:
         """The SA of a cookie pair."""

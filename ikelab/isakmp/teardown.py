@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ikelab.isakmp import informational
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, Clear
+from ikelab.isakmp.policy import IpsecFlow
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.types import Now
 
@@ -13,6 +16,9 @@ def clear(context: Context, event: Clear, now: Now) -> list[Action]:
     """`clear crypto isakmp` and `clear crypto sa`: the peer is told where keys exist to do so."""
     table = context.table
     actions: list[Action] = []
+    for remote in list(table.waiting):
+        if event.peer in (None, remote.address) and not event.phase2_only:
+            del table.waiting[remote]
     for sa in list(table.sas.values()):
         if event.peer not in (None, sa.remote.address):
             continue
@@ -26,6 +32,38 @@ def clear(context: Context, event: Clear, now: Now) -> list[Action]:
     for pair in list(table.pairs.values()):  # whose ISAKMP SA is gone already
         if event.peer in (None, pair.remote.address):
             actions.append(context.remove_pair(pair, "cleared by the user"))
+    return actions
+
+
+def flows_gone(before: Sequence[IpsecFlow], after: Sequence[IpsecFlow]) -> list[IpsecFlow]:
+    """The flows that are no more: their tunnel is shut down, unprotected, or has other ends."""
+    kept = {(flow.name, flow.local, flow.remote) for flow in after}
+    return [flow for flow in before if (flow.name, flow.local, flow.remote) not in kept]
+
+
+def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
+    """Nothing protects it any more, and the peer is told (guide, D2: a flap begins with DELETE).
+
+    With the last flow to a peer the ISAKMP SAs go, too.
+    """
+    table, address = context.table, flow.remote.address
+    table.waiting.get(flow.remote, {}).pop(flow.name, None)
+    actions: list[Action] = []
+    for pair in list(table.pairs.values()):
+        if pair.flow.name != flow.name or pair.remote.address != address:
+            continue
+        sa = table.established_with(pair.remote)
+        if sa is not None:
+            actions += context.delete_pairs(sa, [pair], now)
+        else:
+            actions.append(context.remove_pair(pair, "the tunnel is shut down"))
+    if any(other.remote.address == address for other in context.config.flows):
+        return actions
+    for sa in list(table.sas.values()):
+        if sa.remote.address == address:
+            if sa.is_complete:
+                actions += context.inform(sa, [informational.delete_isakmp(sa)], now)
+            actions += context.drop_sa(sa, "the tunnel is shut down")
     return actions
 
 

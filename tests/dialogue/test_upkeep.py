@@ -1,8 +1,17 @@
 """Long life: rekeying before the end, one pair at a time, dead peers, silence where all is well."""
 
-from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, PlainMessage, Refused, SaRequested
+from dataclasses import replace
+
+from ikelab.isakmp.events import (
+    ConfigChanged,
+    DeleteIpsecSa,
+    InstallIpsecSa,
+    PlainMessage,
+    Refused,
+    SaRequested,
+)
 from ikelab.isakmp.policy import Keepalive
-from tests.dialogue.playbook import I_END, R_END, Pair, config, deleted, esp_keys
+from tests.dialogue.playbook import I_END, R_END, Pair, config, deleted, esp_keys, gre_flow
 
 
 def established(**changes):
@@ -94,3 +103,37 @@ def test_without_keepalive_nobody_asks():
     pair = established()
     pair.live(600.0)
     assert sent(pair.i, "INFO") == sent(pair.r, "INFO") == []
+
+
+def without_flows(side):
+    return ConfigChanged(replace(side.engine.config, flows=()))
+
+
+def test_a_tunnel_that_is_shut_down_takes_its_sas_along_at_both_ends():
+    pair = Pair()
+    pair.establish()
+    pair.give(pair.i, without_flows(pair.i))
+    assert pair.i.states == [] and not pair.i.engine.table.pairs
+    pair.run()
+    assert pair.r.states == [] and not pair.r.engine.table.pairs
+    assert deleted(pair.r) == ["delete notify (in)"]
+
+
+def test_another_tunnel_to_the_same_peer_keeps_its_pair_and_the_isakmp_sa():
+    other = gre_flow(I_END, R_END, name="Tunnel2")
+    pair = Pair(config("spoke1", I_END, R_END, flows=(gre_flow(I_END, R_END), other)))
+    pair.establish()
+    pair.give(pair.i, SaRequested(other))
+    pair.run()
+    pair.give(pair.i, ConfigChanged(replace(pair.i.engine.config, flows=(other,))))
+    pair.run()
+    assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
+    assert [p.flow.name for p in pair.i.engine.table.pairs.values()] == ["Tunnel2"]
+
+
+def test_a_flow_that_is_gone_is_not_asked_for_when_phase_1_comes_up():
+    pair = Pair()
+    pair.request()
+    pair.give(pair.i, without_flows(pair.i))
+    pair.run()
+    assert pair.i.states == [] and pair.i.of(InstallIpsecSa) == []
