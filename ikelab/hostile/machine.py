@@ -211,7 +211,7 @@ def error_budget(attack: Assault) -> Iterator[Shot]:
     attack.establish(peer)
     good = peer.kept[-1].octets
     reason = "bad-signature" if proof == "sig" else "bad-hash"
-    for number in range(1, 6):
+    for number in range(1, 7):  # the message and five repetitions, as in the guide's listing
         octets = wrong_proof(peer, good, number)
         yield attack.shot(f"attempt {number}", octets, reason=reason, peer=peer)
     yield attack.shot("then a good one", good, reason="unknown-cookies", peer=peer)

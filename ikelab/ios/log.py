@@ -38,6 +38,7 @@ class NodeLog:
                 found += self._isakmp.messages(action) if quiet else self._isakmp.lines(action)
             else:
                 found += _others(action, debugging)
+        found += self._isakmp.flush()
         return found
 
     def text(

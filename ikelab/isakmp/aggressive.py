@@ -72,6 +72,7 @@ def send_am2(work: Work) -> bool:
     phase1.derive_keys(work)
     certificates = proof.choose_certificates(work)
     own_id = proof.own_identity(work)
+    proof.tell_credential(work)
     packets: list[Layer] = [work.reply, *half, own_id, *certificates]
     packets.append(proof.prove(work, body_of(own_id)))
     packets += phase1.certificate_requests(work, [phase1.chosen_policy(work)])
@@ -98,6 +99,7 @@ def send_am3(work: Work) -> bool:
     RFC 2409 section 5 leaves it open; `take_am3` takes both.
     """
     certificates = proof.choose_certificates(work)
+    proof.tell_credential(work)
     packets = [*certificates, proof.prove(work, work.sa.own_id_b)]
     packets += [*nat_t.nat_d(work), *proof.initial_contact(work)]
     nat_t.float_ports(work)

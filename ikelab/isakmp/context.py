@@ -51,7 +51,7 @@ class Context:
 
     def work(self, now: Now, sa: IsakmpSa) -> Work:
         """A desk for one step on this draft."""
-        return Work(self.config, self.rng, self.keys, now, sa)
+        return Work(self.config, self.rng, self.keys, now, sa, peers=self.table.peers)
 
     def new_message_id(self) -> int:
         """A message ID; never zero, which is phase 1's (RFC 2408 section 3.1)."""
@@ -124,9 +124,15 @@ class Context:
         self.table.pairs.pop(pair.inbound_spi, None)
         return DeleteIpsecSa(pair.flow.name, pair.inbound_spi, pair.outbound_spi, reason)
 
+    def unborn(self, sa: IsakmpSa) -> list[Action]:
+        """An SA whose first message failed is none."""
+        if self.table.sas[sa.handle].state is not State.IKE_READY:
+            return []
+        return [*filter(None, [self.table.remove(sa)])]
+
     def drop_sa(self, sa: IsakmpSa, reason: str) -> list[Action]:
         """Out of the table, with its nodes. IPsec SAs outlive it, as on IOS."""
-        self.table.sas.pop(sa.handle, None)
+        removed = self.table.remove(sa)
         for node in self.table.nodes_of(sa):
             del self.table.nodes[node.handle]
         actions: list[Action] = [
@@ -137,7 +143,7 @@ class Context:
         if row is not None:
             assert isinstance(row.new_state, State)
             actions.append(transition(sa, 0, given, sa.state, row.new_state))
-        return actions
+        return [*actions, *filter(None, [removed])]
 
 
 def _short(text: str) -> str:

@@ -35,6 +35,7 @@ from ikelab.isakmp.events import (
     PeerCertAccepted,
     PeerCertRefused,
     PeerMoved,
+    PlainMessage,
     SaRequested,
     SendDatagram,
     SpiAllocated,
@@ -177,6 +178,9 @@ class IsakmpEngine:
             raise faults.wrong_peer(event, sa)
         repeat = rows.stored_answer(sa.answered, event.octets)
         if repeat is not None:
+            if sa.initiator and sa.retransmission is not None:
+                sa.retransmission = sa.retransmission.soon(now.elapsed)
+                return self._repeat(sa, 0, None)
             return self._repeat(sa, 0, repeat[0])
         if header.cky_r == NO_COOKIE and not sa.initiator:
             raise faults.changed_repeat()
@@ -191,10 +195,10 @@ class IsakmpEngine:
         made_room = admission.admit(self._context, event.remote)
         sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
         sa.exchange = ExchangeType(header.exchange_type)
+        told = self.table.insert(sa)
         actions = self._phase1(sa, _phase1_message(header), now, (header, event.octets))
-        if self.table.sas[sa.handle].state is State.IKE_READY:
-            del self.table.sas[sa.handle]
-        return [*made_room, *actions]
+        taken = actions[:1] if isinstance(actions[0], PlainMessage) else []
+        return [*made_room, *taken, told, *actions[len(taken) :], *self._context.unborn(sa)]
 
     def _receive_quick_mode(
         self, header: Header, event: DatagramReceived, now: Now
@@ -244,9 +248,13 @@ class IsakmpEngine:
         actions: list[Action] = [
             self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
         ]
+        for payload in opened.payloads:
+            actions.append(informational.tell(sa, header.message_id, payload))
         for meaning in meanings:
             if sa.handle in self.table.sas:  # behind a DELETE of the SA nothing is obeyed
-                actions += self._obey(sa, meaning, now)
+                actions += self._obey(sa, meaning, header.message_id, now)
+        if sa.handle in self.table.sas:
+            actions.append(informational.node_deleted(sa, header.message_id))
         return actions
 
     def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
@@ -351,11 +359,13 @@ class IsakmpEngine:
         minor = Minor.SA_REQ_MM
         if identity.find_aggressive_peer(self.config, remote.address) is not None:
             sa.exchange, minor = ExchangeType.AGGRESSIVE, Minor.SA_REQ_AM
+        asked = Trace(remote, 0, "sa-request-profile", (("profile", profile or "(NULL)"),))
+        told = self.table.insert(sa)
         actions = self._phase1(sa, (Major.FROM_IPSEC, minor), now)
-        if self.table.sas[sa.handle].state is State.IKE_READY:
-            del self.table.sas[sa.handle]
+        unborn = self._context.unborn(sa)
+        if unborn:
             self.table.waiting.pop(nat_t.destination(remote), None)  # the next packet asks again
-        return actions
+        return [asked, told, *actions, *unborn]
 
     def _new_sa(
         self, local: Endpoint, remote: Endpoint, now: Now, *, initiator: bool, cky_i: bytes = b""
@@ -364,7 +374,6 @@ class IsakmpEngine:
         known = self.table.established_with(remote) is not None
         sa = IsakmpSa(self._handles, initiator, local, remote, cky_i, created=now.elapsed)
         sa.initial_contact = initiator and not known
-        self.table.sas[sa.handle] = sa
         return sa
 
     def _start_quick_mode(self, sa: IsakmpSa, flow: IpsecFlow) -> list[Action]:
@@ -421,19 +430,8 @@ class IsakmpEngine:
         if node is None:
             return []
         sa = self.table.sas[node.sa_handle]
-        return [
-            self._context.refused(
-                sa.remote,
-                sa.conn_id,
-                "quick mode",
-                ProtocolError(
-                    "install-failed",
-                    reason,
-                    seen=reason,
-                    wanted="a pair of SAs that the data plane can carry",
-                ),
-            )
-        ]
+        error = faults.install_failed(reason)
+        return [self._context.refused(sa.remote, sa.conn_id, "quick mode", error)]
 
     def _node_and_sa(self, handle: int) -> tuple[QuickModeNode, IsakmpSa] | None:
         """A node that may have been cleared while the data plane was working for it."""
@@ -463,10 +461,14 @@ class IsakmpEngine:
 
     # --- informational ----------------------------------------------------------------------------
 
-    def _obey(self, sa: IsakmpSa, meaning: informational.Meaning, now: Now) -> list[Action]:
+    def _obey(
+        self, sa: IsakmpSa, meaning: informational.Meaning, message_id: int, now: Now
+    ) -> list[Action]:
         match meaning:
             case informational.IsakmpDeleted():
-                return self._context.drop_sa(sa, "P1 delete notify (in)")
+                first, *rest = self._context.drop_sa(sa, "P1 delete notify (in)")
+                answer = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
+                return [first, informational.node_deleted(sa, message_id), *answer, *rest]
             case informational.EspDeleted(spis):
                 gone = [p for p in self.table.pairs_with(sa.remote) if p.outbound_spi in spis]
                 return [self._context.remove_pair(pair, "delete notify (in)") for pair in gone]

@@ -59,6 +59,14 @@ def choose_credential(
     )
 
 
+def find_credential(credentials: Sequence[Credential], authority: bytes) -> Credential | None:
+    """The credential that a request for this CA picks; an empty authority means any."""
+    for credential in credentials:
+        if not authority or authority in credential.authorities:
+            return credential
+    return None
+
+
 def choose_identity(
     config: IsakmpConfig, credential: Credential | None, address: str
 ) -> tuple[IdType, bytes]:
@@ -207,6 +215,17 @@ def check_id_is_source(peer_id: tuple[int, bytes], address: str) -> None:
 # --- profiles and keyrings ------------------------------------------------------------------------
 
 
+def matching_profiles(
+    profiles: Sequence[IsakmpProfile], peer_id: tuple[int, bytes]
+) -> list[IsakmpProfile]:
+    """The profiles with a `match identity` that fits an ID, proved or not."""
+    return [
+        profile
+        for profile in profiles
+        if any(_matches(match, peer_id) for match in profile.match_identity)
+    ]
+
+
 def choose_profile(
     profiles: Sequence[IsakmpProfile],
     peer_id: tuple[int, bytes],
@@ -221,9 +240,8 @@ def choose_profile(
     """
     matching = [
         profile
-        for profile in profiles
+        for profile in matching_profiles(profiles, peer_id)
         if requested in (None, profile.name)
-        and any(_matches(match, peer_id) for match in profile.match_identity)
     ]
     if requested is not None and not matching:
         raise ProtocolError(

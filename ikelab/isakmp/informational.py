@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError
+from ikelab.isakmp.events import Trace
 from ikelab.isakmp.message import Opened, check_rule
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
-from ikelab.wire.isakmp import build_payloads
+from ikelab.wire.isakmp import Payload, build_payloads
 from ikelab.wire.numbers import Doi, NotifyType, PayloadType, ProtocolId
 from ikelab.wire.payloads import DELETE, HASH, NOTIFY
 
@@ -101,6 +102,28 @@ def _read_delete(packet: DELETE, sa: IsakmpSa) -> list[Meaning]:
     if packet.protocol_id == ProtocolId.ESP and packet.spi_size == 4:
         return [EspDeleted(spis)]
     return []
+
+
+def tell(sa: IsakmpSa, message_id: int, payload: Payload) -> Trace:
+    """One payload of an authentic message, for the debug log."""
+    told = {"payload": PayloadType(payload.type).name, "message_id": message_id}
+    packet = payload.packet
+    if payload.type in (PayloadType.DELETE, PayloadType.DELETE_WITH_REASON):
+        told |= {"doi": packet.doi, "protocol_id": int(packet.protocol_id)}
+        told |= {"spi_size": packet.spi_size, "spis": len(packet.spis)}
+        if payload.type == PayloadType.DELETE_WITH_REASON:
+            told |= {"reason": packet.reason}
+    if payload.type == PayloadType.NOTIFY:
+        told |= {"type": int(packet.notify_type), "protocol_id": int(packet.protocol_id)}
+        told |= {"sa": sa.handle}
+    values = tuple((name, str(value)) for name, value in told.items())
+    return Trace(sa.remote, sa.conn_id, "processing", values)
+
+
+def node_deleted(sa: IsakmpSa, message_id: int) -> Trace:
+    """An informational exchange is over with its one message."""
+    told = (("message_id", str(message_id)), ("reason", "Informational (in) state 1"))
+    return Trace(sa.remote, sa.conn_id, "node-deleted", told)
 
 
 def behind_hash(sa: IsakmpSa, message_id: int, packets: Sequence[Layer]) -> list[Layer]:

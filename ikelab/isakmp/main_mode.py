@@ -22,8 +22,9 @@ def send_mm1(work: Work) -> bool:
     """Initiator: offer all policies that can be used with this peer."""
     work.trace("aggressive-mode-not-started")
     offer = phase1.begin(work, phase1.usable_policies(work))
+    vendor_ids = nat_t.offer(work)
     work.trace("beginning-main-mode")
-    work.send_phase1(state.MM1, [offer, *nat_t.offer(work)])
+    work.send_phase1(state.MM1, [offer, *vendor_ids])
     work.start_retransmission(state.MM1)
     return True
 
@@ -58,23 +59,25 @@ def send_mm3(work: Work) -> bool:
 
 
 def process_mm3(work: Work) -> bool:
-    """Responder: the initiator's half; ours follows, and with both the keys."""
-    phase1.take_key_exchange(work)
+    """Responder: the initiator's half and ours, and with both the keys."""
+    phase1.take_half(work)
+    phase1.own_half(work, phase1.chosen_policy(work).group)
+    phase1.derive_keys(work)
+    phase1.take_rest(work)
     return True
 
 
 def send_mm4(work: Work) -> bool:
-    """Responder: our half of the key exchange."""
-    packets = phase1.key_exchange(work)
-    work.send_phase1(state.MM4, packets)
-    phase1.derive_keys(work)
+    """Responder: our half of the key exchange, drawn with message 3."""
+    work.send_phase1(state.MM4, phase1.key_exchange_of(work))
     return True
 
 
 def process_mm4(work: Work) -> bool:
     """Initiator: the responder's half, and with both the keys."""
-    phase1.take_key_exchange(work)
+    phase1.take_half(work)
     phase1.derive_keys(work)
+    phase1.take_rest(work)
     return True
 
 

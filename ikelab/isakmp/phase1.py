@@ -16,6 +16,7 @@ from ikelab.errors import ProtocolError
 from ikelab.isakmp import identity, nat_t, proposal
 from ikelab.isakmp.events import KeyMaterial
 from ikelab.isakmp.policy import IsakmpPolicy
+from ikelab.isakmp.tried import Tried
 from ikelab.isakmp.work import Work
 from ikelab.wire import vendor_id
 from ikelab.wire.isakmp import body_of
@@ -42,6 +43,8 @@ COOKIE_LENGTH = 8
 CONN_ID_BASE = 1000  # IOS counts from 1001 where no crypto engine has numbers of its own
 NONCE_LENGTH = 32  # RFC 2409 section 5 allows 8 to 256 octets
 NONCE_RANGE = range(8, 257)
+# As IOS sends them with its key (guide, D1): Unity, DPD, then that of its own kind.
+_CAPABLE = (vendor_id.CISCO_UNITY, vendor_id.DPD, vendor_id.IKELAB)
 
 # --- the proposal ---------------------------------------------------------------------------------
 
@@ -96,8 +99,11 @@ def _find_key(work: Work) -> tuple[str | None, bytes] | None:
 
 def begin(work: Work, policies: Sequence[IsakmpPolicy]) -> SA:
     """Initiator: our cookie and the SA payload of message 1."""
-    if work.sa.requested_profile is not None:
-        work.trace("sa-request-profile", profile=work.sa.requested_profile)
+    found = identity.find_pre_shared_key(
+        identity.keyrings_of(work.config, work.sa.requested_profile), work.sa.remote.address
+    )
+    if found is not None:
+        work.trace("key-found", keyring=found[0])
     offer = proposal.offer_policies(policies)
     work.sa.cky_i = work.rng.draw("cky_i", COOKIE_LENGTH)
     work.sa.sai_b = body_of(offer)
@@ -107,10 +113,19 @@ def begin(work: Work, policies: Sequence[IsakmpPolicy]) -> SA:
 def choose(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
     """Responder: walk the offer of message 1, choose, and draw our cookie."""
     payload = work.message.one(PayloadType.SA)
-    choice = proposal.choose_policy(payload, policies, lambda policy: unusable(work, policy))
+    work.processing(PayloadType.SA)
+    note_vendor_ids(work)
+    if identity.find_pre_shared_key(
+        identity.keyrings_of(work.config, None), work.sa.remote.address
+    ):
+        work.trace("peer-key-found")
+    if work.config.profiles:
+        work.trace("scanning-profiles", profiles=" ".join(p.name for p in work.config.profiles))
+    choice = proposal.choose_policy(
+        payload, policies, lambda policy: unusable(work, policy), lambda tried: _tell(work, tried)
+    )
     work.sa.sai_b = payload.body
     work.sa.cky_r = work.rng.draw("cky_r", COOKIE_LENGTH)
-    note_vendor_ids(work)
     _adopt(work, choice)
     nat_t.choose(work)
     work.reply = choice.reply
@@ -118,7 +133,13 @@ def choose(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
 
 def accept(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
     """Initiator: the answer in message 2 must be one of our own transforms."""
-    choice = proposal.accept_choice(work.message.one(PayloadType.SA), policies)
+    work.processing(PayloadType.SA)
+    note_vendor_ids(work)
+    if work.sa.requested_profile is not None:
+        work.trace("xauth-profile", profile=work.sa.requested_profile)
+    choice = proposal.accept_choice(
+        work.message.one(PayloadType.SA), policies, lambda tried: _tell(work, tried)
+    )
     cky_r = work.message.header.cky_r
     if not any(cky_r):
         raise ProtocolError(
@@ -129,7 +150,6 @@ def accept(work: Work, policies: Sequence[IsakmpPolicy]) -> None:
         )
     _refuse_reflected(work, cky_r, work.sa.cky_i, "cookie")
     work.sa.cky_r = cky_r
-    note_vendor_ids(work)
     _adopt(work, choice)
     nat_t.accept(work)
 
@@ -146,21 +166,23 @@ def _refuse_reflected(work: Work, theirs: bytes, ours: bytes, what: str) -> None
 
 
 def _adopt(work: Work, choice: proposal.IkeChoice) -> None:
-    for refusal in choice.refusals:
-        work.trace("policy-refused", **_refusal_values(refusal))
     policy = choice.policy
     work.sa.policy = policy
     work.sa.cipher = cipher_for(policy.encryption, policy.key_length)
     work.sa.lifetime = choice.lifetime
-    work.trace("atts-acceptable", priority=policy.priority, lifetime=choice.lifetime)
+    work.trace("lifetime-started", lifetime=choice.lifetime, octets=choice.life_octets)
 
 
-def _refusal_values(refusal: proposal.Refusal) -> dict[str, object]:
-    return {
-        "transform": refusal.transform,
-        "priority": refusal.priority,
-        "text": refusal.text,
-    }
+def _tell(work: Work, tried: Tried) -> None:
+    """One step of the walk over policies: an offered transform beside one of ours."""
+    work.trace(
+        "transform-checked",
+        transform=tried.transform,
+        priority=tried.priority,
+        attributes=tried.attributes,
+        text=tried.text,
+        next=tried.next_payload,
+    )
 
 
 def note_vendor_ids(work: Work) -> None:
@@ -184,9 +206,15 @@ def chosen_policy(work: Work) -> IsakmpPolicy:
 
 def key_exchange(work: Work) -> list[Layer]:
     """KE, NONCE, CERT_REQs, vendor ID, NAT-D twice: the same for both sides."""
-    packets = own_half(work, chosen_policy(work).group)
+    own_half(work, chosen_policy(work).group)
+    return key_exchange_of(work)
+
+
+def key_exchange_of(work: Work) -> list[Layer]:
+    """The same with the half that was drawn before."""
+    packets = half_payloads(work)
     packets += certificate_requests(work, [chosen_policy(work)])
-    packets.append(VENDOR_ID(data=vendor_id.DPD))
+    packets += [VENDOR_ID(data=octets) for octets in _CAPABLE]
     return [*packets, *nat_t.nat_d(work)]
 
 
@@ -199,6 +227,13 @@ def own_half(work: Work, group: Group) -> list[Layer]:
         sa.g_xi, sa.nonce_i = public, nonce
     else:
         sa.g_xr, sa.nonce_r = public, nonce
+    return half_payloads(work)
+
+
+def half_payloads(work: Work) -> list[Layer]:
+    """KE and NONCE with what was drawn."""
+    sa = work.sa
+    public, nonce = (sa.g_xi, sa.nonce_i) if sa.initiator else (sa.g_xr, sa.nonce_r)
     return [KE(data=public), NONCE(data=nonce)]
 
 
@@ -213,9 +248,8 @@ def certificate_requests(work: Work, policies: Sequence[IsakmpPolicy]) -> list[L
     return packets
 
 
-def take_key_exchange(work: Work) -> None:
-    """The peer's half: KE, NONCE, requests for certificates, vendor IDs, NAT-D."""
-    take_half(work)
+def take_rest(work: Work) -> None:
+    """What follows KE and NONCE: requests for certificates, vendor IDs, NAT-D."""
     note_requests(work)
     note_vendor_ids(work)
     nat_t.compare(work)
@@ -224,6 +258,8 @@ def take_key_exchange(work: Work) -> None:
 def take_half(work: Work) -> None:
     """KE and NONCE of the peer."""
     sa, message = work.sa, work.message
+    work.processing(PayloadType.KE)
+    work.processing(PayloadType.NONCE)
     public = bytes(message.one(PayloadType.KE).packet.data)
     nonce = bytes(message.one(PayloadType.NONCE).packet.data)
     if len(nonce) not in NONCE_RANGE:
@@ -250,7 +286,9 @@ def note_requests(work: Work) -> None:
     for payload in work.message.of_type(PayloadType.CERT_REQ):
         if payload.packet.encoding == CertEncoding.X509_SIGNATURE:
             names.append(bytes(payload.packet.authority))
-            work.trace("peer-wants-cert", authority=names[-1].hex())
+            credential = identity.find_credential(work.config.credentials, names[-1])
+            chosen = credential.trustpoint if credential is not None else ""
+            work.trace("peer-wants-cert", authority=names[-1].hex(), trustpoint=chosen)
     work.sa.requested_authorities = (*work.sa.requested_authorities, *names)
 
 

@@ -47,9 +47,11 @@ _ID_WORDS = {
 
 def identify(work: Work) -> list[Layer]:
     """ID, certificates and proof; the initiator adds INITIAL-CONTACT."""
+    contact = initial_contact(work)
     certificates = choose_certificates(work)
     own_id = own_identity(work)
-    return [own_id, *certificates, prove(work, body_of(own_id)), *initial_contact(work)]
+    tell_credential(work)
+    return [own_id, *certificates, prove(work, body_of(own_id)), *contact]
 
 
 def choose_certificates(work: Work) -> list[Layer]:
@@ -60,8 +62,15 @@ def choose_certificates(work: Work) -> list[Layer]:
     sa.credential, certificates = identity.choose_credential(
         work.config.credentials, sa.requested_authorities
     )
-    work.trace("using-trustpoint", trustpoint=sa.credential.trustpoint)
     return [CERT(encoding=CertEncoding.X509_SIGNATURE, data=der) for der in certificates]
+
+
+def tell_credential(work: Work) -> None:
+    """Note which certificate goes along and whose key signs."""
+    credential = work.sa.credential
+    if credential is not None:
+        subject, trustpoint = credential.subject.hex(), credential.trustpoint
+        work.trace("using-trustpoint", trustpoint=trustpoint, subject=subject)
 
 
 def own_identity(work: Work) -> ID:
@@ -75,8 +84,23 @@ def own_identity(work: Work) -> ID:
 
 def id_payload(work: Work, id_type: IdType, data: bytes) -> ID:
     """An ID payload of ours."""
-    work.trace("my-id", type=id_type.name, id=identity.describe_id(id_type, data))
-    return ID(id_type=id_type, protocol=IpProtocol.UDP, port=identity.ISAKMP_PORT, data=data)
+    own = ID(id_type=id_type, protocol=IpProtocol.UDP, port=identity.ISAKMP_PORT, data=data)
+    signing = work.sa.credential is not None
+    following = PayloadType.CERT if signing else PayloadType.HASH
+    work.trace("my-id", signing=int(signing), next=int(following), **_told_id(own))
+    return own
+
+
+def _told_id(packet: ID) -> dict[str, object]:
+    """An ID payload's fields. length: octets of the whole payload."""
+    data = bytes(packet.data)
+    return {
+        "type": int(packet.id_type),
+        "id": identity.describe_id(int(packet.id_type), data),
+        "protocol": int(packet.protocol),
+        "port": int(packet.port),
+        "length": 8 + len(data),
+    }
 
 
 def initial_contact(work: Work) -> list[Layer]:
@@ -135,8 +159,14 @@ def take_identity(work: Work) -> bool:
 def take_id(work: Work) -> None:
     """Who the peer says it is."""
     sa, payload = work.sa, work.message.one(PayloadType.ID)
+    work.processing(PayloadType.ID)
     sa.peer_id, sa.peer_id_b = identity.check_phase1_id(payload), payload.body
-    work.trace("peer-id", type=sa.peer_id[0], id=identity.describe_id(*sa.peer_id))
+    kinds = [int(one.type) for one in work.message.payloads]
+    following = dict(zip(kinds, kinds[1:], strict=False)).get(PayloadType.ID, 0)
+    work.trace("peer-id", next=int(following), **_told_id(payload.packet))
+    if sa.requested_profile is None:
+        matching = identity.matching_profiles(work.config.profiles, sa.peer_id)
+        work.trace("peer-profile", profile=matching[0].name if matching else "*none*")
 
 
 def take_initial_contact(work: Work) -> None:
@@ -154,6 +184,7 @@ def take_proof(work: Work) -> bool:
     sa, message = work.sa, work.message
     if phase1.chosen_policy(work).authentication is AuthMethod.PRE_SHARED_KEY:
         sa.peer_proof = _only(work, PayloadType.HASH)
+        work.processing(PayloadType.HASH)
         return True
     sa.peer_proof = _only(work, PayloadType.SIG)
     certificates = tuple(
@@ -169,6 +200,7 @@ def take_proof(work: Work) -> bool:
             wanted="a CERT payload of encoding 4",
             notify=NotifyType.CERTIFICATE_UNAVAILABLE,
         )
+    work.trace("peer-certificate", der=certificates[0].hex())
     sa.awaiting_cert = True
     work.actions.append(CheckPeerCert(sa.handle, sa.remote, certificates))
     return False
@@ -196,6 +228,7 @@ def authenticate(work: Work) -> bool:
     if sa.peer_cert is None:
         _check_hash(sa.peer_proof, wanted)
     else:
+        work.trace("peer-signature", subject=sa.peer_cert.subject.hex())
         if not verify_hash(sa.peer_cert.public_key, sa.peer_proof, wanted):
             raise ProtocolError(
                 "bad-signature",
@@ -211,7 +244,13 @@ def authenticate(work: Work) -> bool:
     sa.profile = identity.choose_profile(
         work.config.profiles, sa.peer_id, requested=sa.requested_profile, keyring=sa.keyring
     )
-    work.trace("authenticated", profile=sa.profile or "*none*")
+    peer = work.peers.get(sa.remote.address)
+    work.trace(
+        "authenticated",
+        profile=sa.profile or "*none*",
+        struct=peer.handle if peer else 0,
+        local=sa.local.address,
+    )
     return True
 
 

@@ -11,6 +11,19 @@ from dataclasses import dataclass, replace
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.nat_t import PLAIN_MODES, Modes
 from ikelab.isakmp.policy import IpsecFlow, IsakmpPolicy, TransformSet
+from ikelab.isakmp.tried import (
+    Attributes,
+    IpsecNote,
+    IpsecTried,
+    Note,
+    Tried,
+    count_offers,
+    life_octets,
+    number_of,
+    told,
+    try_transform,
+    written,
+)
 from ikelab.wire.isakmp import Payload
 from ikelab.wire.numbers import (
     AuthAlgorithm,
@@ -31,29 +44,21 @@ from ikelab.wire.numbers import (
 )
 from ikelab.wire.payloads import SA, Proposal, Transform
 
-Attributes = Sequence[tuple[int, int | bytes]]
 _BASIC_LIMIT = 1 << 16  # a TV attribute holds two octets
-_NUMBER_OCTETS = 8  # of an attribute: lifetimes have 4
 _SPI_OCTETS = 16  # of a phase 1 proposal (RFC 2408 section 3.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why one offered transform did not fit one policy. text: as IOS prints it."""
-
-    transform: int
-    priority: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class IkeChoice:
-    """The policy that matched and the octets-exact transform that is sent back or came back."""
+    """The policy that matched and the octets-exact transform that is sent back or came back.
+
+    life_octets: how long the lifetime's attribute is, 0 for a basic one.
+    """
 
     policy: IsakmpPolicy
     reply: SA
     lifetime: int
-    refusals: tuple[Refusal, ...]
+    life_octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +71,6 @@ class IpsecChoice:
     lifetime_seconds: int
     lifetime_kilobytes: int
     group: Group | None
-
-
-def _told(attributes: Attributes) -> str:
-    """Attributes for a person, "1=5 2=2 14=256", in the RFC's numbers."""
-    return " ".join(f"{int(kind)}={_number(value)}" for kind, value in attributes)
-
-
-def count_offers(proposals: Sequence[Proposal]) -> str:
-    """How much an SA payload offers, for a person."""
-    transforms = sum(len(proposal.transforms) for proposal in proposals)
-    return f"{len(proposals)} proposals with {transforms} transforms"
-
-
-def _number(value: int | bytes) -> int:
-    """Raises ProtocolError for a number that nobody needs: Python prints no 5000 digits."""
-    if isinstance(value, int):
-        return value
-    if len(value) > _NUMBER_OCTETS:
-        raise ProtocolError(
-            "attribute-not-supported",
-            f"an attribute of {len(value)} octets",
-            seen=f"{len(value)} octets",
-            wanted=f"at most {_NUMBER_OCTETS} octets",
-            notify=NotifyType.ATTRIBUTES_NOT_SUPPORTED,
-        )
-    return int.from_bytes(value, "big")
 
 
 def _duration(value: int) -> int | bytes:
@@ -151,7 +130,7 @@ def check_doi(payload: Payload) -> None:
 
 def _match_policy(attributes: Attributes, policy: IsakmpPolicy) -> str:
     """Empty when the attributes fit, else why not, in IOS's words where a trace has them."""
-    known = {kind: _number(value) for kind, value in attributes}
+    known = {kind: number_of(value) for kind, value in attributes}
     if len(known) != len(attributes):
         return "Attribute offered twice!"
     if known.get(IkeAttribute.ENCRYPTION_ALGORITHM) != policy.encryption:
@@ -185,7 +164,7 @@ _UNDERSTOOD = {
 def _lifetime(attributes: Attributes, default: int) -> int:
     for kind, value in attributes:
         if kind == IkeAttribute.LIFE_DURATION:
-            return _number(value)
+            return number_of(value)
     return default
 
 
@@ -193,34 +172,40 @@ def choose_policy(
     payload: Payload,
     policies: Sequence[IsakmpPolicy],
     unusable: Callable[[IsakmpPolicy], str],
+    note: Note = lambda tried: None,
 ) -> IkeChoice:
     """The responder's walk: each policy in turn over each transform offered (guide, D2).
 
-    unusable: why a policy cannot be used with this peer (no key, no certificate), or "".
+    unusable: why a policy cannot be used with this peer (no key, no certificate), or "". note: is
+    told of every step.
     Raises ProtocolError no-proposal-chosen with every reason in its detail.
     """
     check_doi(payload)
-    refusals: list[Refusal] = []
+    refusals: list[Tried] = []
     for policy in policies:
         obstacle = unusable(policy)
         for proposal in payload.packet.proposals:
             for transform in proposal.transforms:
                 reason = _check_protocol(proposal, transform)
                 reason = reason or _match_policy(transform.attributes, policy) or obstacle
+                step = try_transform(proposal.transforms, transform, policy, reason)
+                note(step)
                 if not reason:
                     return IkeChoice(
                         policy,
                         _reply(payload, proposal, transform),
                         min(_lifetime(transform.attributes, policy.lifetime), policy.lifetime),
-                        tuple(refusals),
+                        life_octets(transform.attributes),
                     )
-                refusals.append(Refusal(transform.number, policy.priority, reason))
-    told = "; ".join(f"transform {r.transform} / policy {r.priority}: {r.text}" for r in refusals)
+                refusals.append(step)
+    reasons = "; ".join(
+        f"transform {r.transform} / policy {r.priority}: {r.text}" for r in refusals
+    )
     raise ProtocolError(
         "no-proposal-chosen",
-        told or ("nothing is offered" if policies else "no ISAKMP policy is configured"),
-        seen="; ".join(_told(t.attributes) for p in payload.packet.proposals for t in p.transforms),
-        wanted=" or ".join(_told(ike_attributes(policy)) for policy in policies) or "no policy",
+        reasons or ("nothing is offered" if policies else "no ISAKMP policy is configured"),
+        seen="; ".join(told(t.attributes) for p in payload.packet.proposals for t in p.transforms),
+        wanted=" or ".join(told(ike_attributes(policy)) for policy in policies) or "no policy",
         config=", ".join(f"crypto isakmp policy {p.priority}" for p in policies)
         or "crypto isakmp policy 10",
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
@@ -256,8 +241,13 @@ def _same(transform: Transform) -> Transform:
     )
 
 
-def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoice:
-    """The initiator's look at message 2: exactly one transform, one that was offered."""
+def accept_choice(
+    payload: Payload, policies: Sequence[IsakmpPolicy], note: Note = lambda tried: None
+) -> IkeChoice:
+    """The initiator's look at message 2: exactly one transform, one that was offered.
+
+    note: is told which policy of ours it is.
+    """
     check_doi(payload)
     proposals = payload.packet.proposals
     if len(proposals) != 1 or len(proposals[0].transforms) != 1:
@@ -270,15 +260,17 @@ def accept_choice(payload: Payload, policies: Sequence[IsakmpPolicy]) -> IkeChoi
         )
     transform = proposals[0].transforms[0]
     for policy in policies:
-        offered = {kind: _number(value) for kind, value in ike_attributes(policy)}
-        answered = {kind: _number(value) for kind, value in transform.attributes}
+        offered = {kind: number_of(value) for kind, value in ike_attributes(policy)}
+        answered = {kind: number_of(value) for kind, value in transform.attributes}
         if len(answered) == len(transform.attributes) and answered == offered:
-            return IkeChoice(policy, payload.packet, policy.lifetime, ())
+            note(try_transform(proposals[0].transforms, transform, policy, ""))
+            octets = life_octets(transform.attributes)
+            return IkeChoice(policy, payload.packet, policy.lifetime, octets)
     raise ProtocolError(
         "proposal-not-offered",
         "the transform in message 2 is none of those in message 1",
-        seen=_told(transform.attributes),
-        wanted=" or ".join(_told(ike_attributes(policy)) for policy in policies),
+        seen=told(transform.attributes),
+        wanted=" or ".join(told(ike_attributes(policy)) for policy in policies),
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
     )
 
@@ -346,7 +338,7 @@ class _IpsecOffer:
 def _read_ipsec_attributes(attributes: Attributes) -> _IpsecOffer:
     offer, life_type = _IpsecOffer(), None
     for kind, raw in attributes:
-        value = _number(raw)
+        value = number_of(raw)
         match kind:
             case IpsecAttribute.SA_LIFE_TYPE:
                 life_type = value
@@ -402,11 +394,15 @@ def _is_esp_spi(spi: bytes) -> bool:
 
 
 def choose_transform_set(
-    payload: Payload, flow: IpsecFlow, modes: Modes = PLAIN_MODES
+    payload: Payload,
+    flow: IpsecFlow,
+    modes: Modes = PLAIN_MODES,
+    note: IpsecNote = lambda tried: None,
 ) -> IpsecChoice:
     """The first proposal that fits one of the flow's transform sets, in our order of preference.
 
     Serves both sides: the responder over the whole offer, the initiator over the single answer.
+    note: is told of every step.
     Raises ProtocolError no-proposal-chosen with every reason.
     """
     check_doi(payload)
@@ -419,6 +415,9 @@ def choose_transform_set(
             for transform in proposal.transforms:
                 offer = _read_ipsec_attributes(transform.attributes)
                 reason = _match_transform_set(transform, offer, wanted, flow.pfs, modes)
+                attributes = written(transform.attributes)
+                number, kind = transform.number, int(transform.transform_id)
+                note(IpsecTried(proposal.number, number, kind, attributes, reason))
                 if not reason:
                     return _ipsec_choice(wanted, proposal, transform, offer, flow)
                 refusals.append(f"proposal {proposal.number} / {wanted.name}: {reason}")
@@ -427,7 +426,7 @@ def choose_transform_set(
         "; ".join(refusals),
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
         seen="; ".join(
-            f"transform {t.transform_id} {_told(t.attributes)}"
+            f"transform {t.transform_id} {told(t.attributes)}"
             for p in payload.packet.proposals
             for t in p.transforms
         ),

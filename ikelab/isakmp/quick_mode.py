@@ -18,6 +18,7 @@ from ikelab.isakmp import identity, nat_t, proposal, state
 from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
 from ikelab.isakmp.phase1 import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
+from ikelab.isakmp.tried import IpsecTried, count_offers
 from ikelab.isakmp.work import Work
 from ikelab.wire.isakmp import body_of, build_payloads
 from ikelab.wire.numbers import (
@@ -83,6 +84,7 @@ def send_qm1(work: Work) -> bool:
     local = identity.proxy_payload(flow.local_proxy)
     remote = identity.proxy_payload(flow.remote_proxy)
     node.ids = (body_of(local), body_of(remote))
+    work.trace("beginning-quick-mode", message_id=node.message_id)
     packets: list[Layer] = [
         proposal.offer_transform_sets(flow, node.inbound_spi, nat_t.modes(work.sa)),
         NONCE(data=node.nonce_i),
@@ -119,15 +121,38 @@ def process_qm1(work: Work) -> bool:
     node.nonce_i = _nonce(work)
     node.flow = _find_flow(work)
     offered = message.one(PayloadType.SA)
-    choice = proposal.choose_transform_set(offered, node.flow, nat_t.modes(work.sa))
+    work.processing(PayloadType.HASH)
+    work.processing(PayloadType.SA)
+    choice = proposal.choose_transform_set(
+        offered, node.flow, nat_t.modes(work.sa), lambda tried: _tell(work, tried)
+    )
+    _tell_rest(work)
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.reply = choice.reply
     node.lifetime_seconds = choice.lifetime_seconds
     node.lifetime_kilobytes = choice.lifetime_kilobytes
     _take_public(work)
-    work.trace("ipsec-atts-acceptable", transform_set=choice.transform_set.name)
+    work.trace("responder-gets-spi")
     work.actions.append(AllocateSpi(node.handle, node.flow.name, work.sa.remote))
     return True
+
+
+def _tell(work: Work, tried: IpsecTried) -> None:
+    """One step of the walk over transform sets."""
+    work.trace(
+        "ipsec-transform-checked",
+        proposal=tried.proposal,
+        transform=tried.transform,
+        transform_id=tried.transform_id,
+        attributes=tried.attributes,
+        text=tried.text,
+    )
+
+
+def _tell_rest(work: Work) -> None:
+    """The payloads behind HASH and SA."""
+    for payload in work.message.payloads[2:]:
+        work.processing(PayloadType(payload.type))
 
 
 def _take_public(work: Work) -> None:
@@ -260,7 +285,12 @@ def process_qm2(work: Work) -> bool:
     node.retransmission = None
     _check_single_answer(work)
     answer = message.one(PayloadType.SA)
-    choice = proposal.choose_transform_set(answer, flow, nat_t.modes(work.sa))
+    work.processing(PayloadType.HASH)
+    work.processing(PayloadType.SA)
+    choice = proposal.choose_transform_set(
+        answer, flow, nat_t.modes(work.sa), lambda tried: _tell(work, tried)
+    )
+    _tell_rest(work)
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.lifetime_seconds = choice.lifetime_seconds
     node.lifetime_kilobytes = choice.lifetime_kilobytes
@@ -284,7 +314,7 @@ def _check_single_answer(work: Work) -> None:
         raise ProtocolError(
             "proposal-syntax",
             "QM2 must hold one proposal with one transform",
-            seen=proposal.count_offers(proposals),
+            seen=count_offers(proposals),
             wanted="1 proposal with 1 transform",
             notify=NotifyType.BAD_PROPOSAL_SYNTAX,
         )

@@ -16,7 +16,7 @@ from ikelab.isakmp import (
     retransmit,
 )
 from ikelab.isakmp.context import Context, transition
-from ikelab.isakmp.events import Action, SendDatagram, Trace, Transition
+from ikelab.isakmp.events import Action, PlainMessage, SendDatagram, Trace, Transition
 from ikelab.isakmp.message import Opened, check_rule, open_clear, open_encrypted
 from ikelab.isakmp.sa import IsakmpSa, QuickModeNode
 from ikelab.isakmp.state import (
@@ -166,12 +166,11 @@ def refuse_phase1(
 
     asked: octets of the message that is refused, 0 where none is.
     """
-    actions: list[Action] = [
-        action for action in work.actions if isinstance(action, Trace | Transition)
-    ]
+    actions: list[Action] = [action for action in work.actions if is_told(action)]
     moved = work.sa.state is not sa.state or sa.checkpoint is not None
     base = sa.checkpoint or sa
     message = work.row.takes.message if work.row and work.row.takes else _last_message(work)
+    actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
     if moved:
         row = phase1_row(work.sa.state, (Major.INTERNAL, Minor.PROCESS_ERROR))
         assert row is not None and isinstance(row.new_state, State), work.sa.state
@@ -183,12 +182,18 @@ def refuse_phase1(
     if is_error and base.keys is not None and not base.is_complete:
         base = _count_error(context, base, work.now)
     context.table.sas[sa.handle] = base
-    actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
     if sa.state is State.IKE_READY and not sa.initiator:
         actions += context.notify_in_clear(sa, error, asked)
-    if base.errors >= retransmit.ATTEMPTS:
+    if base.errors > retransmit.ATTEMPTS:
         actions += context.drop_sa(base, "error budget spent")
     return actions
+
+
+def is_told(action: Action) -> bool:
+    """Whether an action of a refused draft is a fact: what came in, and what was seen in it."""
+    return isinstance(action, Trace | Transition) or (
+        isinstance(action, PlainMessage) and not action.sent
+    )
 
 
 def _count_error(context: Context, sa: IsakmpSa, now: Now) -> IsakmpSa:
@@ -200,7 +205,7 @@ def _count_error(context: Context, sa: IsakmpSa, now: Now) -> IsakmpSa:
             counted.last_sent,
             "after an error",
             now.elapsed + retransmit.INTERVAL_AFTER_ERROR,
-            counted.errors,
+            counted.errors - 1,
         )
     return counted
 
@@ -257,7 +262,7 @@ def _quick_mode_refused(
     context: Context, sa: IsakmpSa, node: QuickModeNode, work: Work, error: ProtocolError
 ) -> list[Action]:
     message = work.row.takes.message if work.row and work.row.takes else "quick mode"
-    actions: list[Action] = [action for action in work.actions if isinstance(action, Trace)]
+    actions: list[Action] = [action for action in work.actions if is_told(action)]
     actions.append(context.refused(sa.remote, sa.conn_id, message, error))
     if work.opened is not None and error.notify is not None and error.reason != "bad-hash":
         # The message was authentic: say why it was refused, under the same keys.

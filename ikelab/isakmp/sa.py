@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ikelab.crypto.cipher import CbcCipher
 from ikelab.crypto.dh import DhKey
 from ikelab.crypto.oakley import SkeyidSet
-from ikelab.isakmp.events import PeerCertAccepted, SendDatagram
+from ikelab.isakmp.events import PeerCertAccepted, SendDatagram, Trace
 from ikelab.isakmp.nat_t import ISAKMP_PORT, NatTraversal
 from ikelab.isakmp.policy import (
     Credential,
@@ -218,16 +218,55 @@ def rekey_margin(lifetime: int, initiator: bool) -> float:
 
 
 @dataclass(slots=True)
-class SaTable:
-    """All SAs, nodes and installed pairs of one router.
+class PeerStruct:
+    """A peer with an SA. handle: counted up, never used again. count: its ISAKMP SAs."""
 
-    waiting: flows that want an ISAKMP SA, by their destination and name.
+    handle: int
+    count: int = 0
+
+
+@dataclass(slots=True)
+class SaTable:
+    """All SAs, nodes and installed pairs of one router, and the peers they are with.
+
+    waiting: flows that want an ISAKMP SA, by their destination and name. peer_handles: how many
+    peers there have been.
     """
 
     sas: dict[int, IsakmpSa] = field(default_factory=dict)
     nodes: dict[int, QuickModeNode] = field(default_factory=dict)
     pairs: dict[bytes, IpsecPair] = field(default_factory=dict)  # by inbound SPI
     waiting: dict[Endpoint, dict[str, IpsecFlow]] = field(default_factory=dict)
+    peers: dict[str, PeerStruct] = field(default_factory=dict)  # by address
+    peer_handles: int = 0
+
+    def insert(self, sa: IsakmpSa) -> Trace:
+        """Take in a new SA, and tell of its peer's references."""
+        peer = self.peers.get(sa.remote.address)
+        is_new = peer is None
+        if peer is None:
+            self.peer_handles += 1
+            peer = self.peers[sa.remote.address] = PeerStruct(self.peer_handles)
+        peer.count += 1
+        self.sas[sa.handle] = sa
+        told = {"new": int(is_new), "struct": peer.handle, "count": peer.count, "sa": sa.handle}
+        told |= {"initiator": int(sa.initiator), "local_port": sa.local.port}
+        told |= {"remote_port": sa.remote.port}
+        return Trace(sa.remote, 0, "sa-inserted", tuple((k, str(v)) for k, v in told.items()))
+
+    def remove(self, sa: IsakmpSa) -> Trace | None:
+        """Take out an SA, and tell of its peer's references; None where it was out already."""
+        if self.sas.pop(sa.handle, None) is None:
+            return None
+        peer = self.peers[sa.remote.address]
+        peer.count -= 1
+        if not peer.count:
+            del self.peers[sa.remote.address]
+        incoming = sum(not one.initiator and not one.is_complete for one in self.sas.values())
+        told = {"struct": peer.handle, "count": peer.count, "incoming": incoming}
+        told |= {"initiator": int(sa.initiator)}
+        values = tuple((key, str(value)) for key, value in told.items())
+        return Trace(sa.remote, sa.conn_id, "sa-removed", values)
 
     def find(self, cky_i: bytes, cky_r: bytes) -> IsakmpSa | None:
         """The SA of a cookie pair."""

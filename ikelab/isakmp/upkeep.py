@@ -80,7 +80,8 @@ class Upkeep:
     def _node_timer(self, node: QuickModeNode, now: Now) -> list[Action]:
         if node.purge_at is not None and node.purge_at <= now.elapsed:
             del self._table.nodes[node.handle]
-            return []
+            sa, told = self._table.sas[node.sa_handle], (("message_id", str(node.message_id)),)
+            return [Trace(sa.remote, sa.conn_id, "node-purged", told)]
         waiting = node.retransmission
         if waiting is None or waiting.deadline > now.elapsed:
             return []

@@ -5,7 +5,7 @@ Steps read and change the draft and add actions; they look nothing up and send n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,11 +16,11 @@ from ikelab.isakmp import retransmit
 from ikelab.isakmp.events import Action, PlainMessage, SendDatagram, Trace
 from ikelab.isakmp.message import HEADER_LENGTH, Opened, check_rule
 from ikelab.isakmp.policy import IsakmpConfig
-from ikelab.isakmp.sa import IsakmpSa, QuickModeNode
+from ikelab.isakmp.sa import IsakmpSa, PeerStruct, QuickModeNode
 from ikelab.isakmp.state import PayloadRule, Row
 from ikelab.types import Now, Rng
 from ikelab.wire.isakmp import Header, build_message, build_payloads, check_payloads, type_names
-from ikelab.wire.numbers import ExchangeType, Flags, Group
+from ikelab.wire.numbers import ExchangeType, Flags, Group, PayloadType
 
 if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
@@ -43,7 +43,7 @@ class Work:
     """Everything a step may use.
 
     opened: the peer's message, None on inputs without one. reply: a payload that one step of a
-    message prepares for the next.
+    message prepares for the next. peers: what is known of all peers.
     """
 
     config: IsakmpConfig
@@ -55,6 +55,7 @@ class Work:
     opened: Opened | None = None
     reply: Layer | None = None
     row: Row | None = None
+    peers: Mapping[str, PeerStruct] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
 
     @property
@@ -73,6 +74,10 @@ class Work:
         """Note a fact for the debug log."""
         told = tuple((key, str(value)) for key, value in values.items())
         self.actions.append(Trace(self.sa.remote, self.sa.conn_id, name, told))
+
+    def processing(self, payload: PayloadType) -> None:
+        """Note that a payload of the peer's message is read now."""
+        self.trace("processing", payload=payload.name, message_id=self.message.header.message_id)
 
     def send_phase1(self, rule: PayloadRule, packets: Sequence[Layer]) -> None:
         """Send the next phase 1 message of the draft and remember it for repeats."""

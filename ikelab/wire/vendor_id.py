@@ -26,6 +26,9 @@ CISCO_UNITY = CISCO_UNITY_PREFIX + bytes((1, 0))
 # MD5 of "draft-ietf-ipsra-isakmp-xauth-06.txt", cut to 8 octets.
 XAUTH = bytes.fromhex("09002689dfd6b712")
 
+# MD5 of "ikelab": another of our own kind.
+IKELAB = bytes.fromhex("df2497feb76d317609ea8b71a0ccf58c")
+
 # MD5 of "FRAGMENTATION"; Cisco and Microsoft may add 4 octets of capabilities.
 FRAGMENTATION = bytes.fromhex("4048b7d56ebce88525e7de7f00d6c2d3")
 
@@ -49,6 +52,7 @@ _EXACT = {
     NAT_T_DRAFT_02_NO_NEWLINE: "NAT-T draft-02 without newline",
     NAT_T_DRAFT_00: "NAT-T draft-00",
     XAUTH: "XAUTH",
+    IKELAB: "ikelab",
     STRONGSWAN: "strongSwan",
     MS_INITIAL_CONTACT: "Microsoft initial contact",
 }

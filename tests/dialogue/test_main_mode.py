@@ -37,10 +37,14 @@ def test_six_messages_carry_what_the_guide_names():
     pair.establish()
     assert names(pair.i)[:3] == [
         "SA VID VID VID VID",
-        "KE NONCE CERT_REQ VID NAT-D NAT-D",
+        "KE NONCE CERT_REQ VID VID VID NAT-D NAT-D",
         "ID CERT SIG N",
     ]
-    assert names(pair.r)[:3] == ["SA VID", "KE NONCE CERT_REQ VID NAT-D NAT-D", "ID CERT SIG"]
+    assert names(pair.r)[:3] == [
+        "SA VID",
+        "KE NONCE CERT_REQ VID VID VID NAT-D NAT-D",
+        "ID CERT SIG",
+    ]
 
 
 def test_initiator_walks_the_states_of_the_guides_debug():

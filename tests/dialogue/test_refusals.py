@@ -123,7 +123,7 @@ def test_identity_that_is_not_in_the_certificate_is_refused():
     assert "hub.cisco.example" in pair.r.of(Refused)[0].detail
 
 
-def test_refused_certificate_is_told_and_counted_five_times_then_the_sa_goes():
+def test_refused_certificate_is_answered_by_five_repetitions_then_the_sa_goes():
     pair = Pair()
     pair.r.refuse_cert = ("revoked", "serial 0x7 is on the CRL of cn=ra-subca")
     pair.request()
@@ -131,9 +131,26 @@ def test_refused_certificate_is_told_and_counted_five_times_then_the_sa_goes():
     for _ in range(20):
         pair.advance(1.0)
         pair.run()
-    assert pair.r.refusals.count("revoked") == 5
-    assert pair.r.of(Refused)[0].detail == "serial 0x7 is on the CRL of cn=ra-subca"
-    assert pair.r.states == []
+    first = pair.r.of(Refused)[0]
+    assert first.detail == "serial 0x7 is on the CRL of cn=ra-subca"
+    same_sa = [one for one in pair.r.of(Refused) if one.conn_id == first.conn_id]
+    assert len(same_sa) == 6  # as in the guide: the first, and five rounds
+    assert first.conn_id not in [sa.conn_id for sa in pair.r.engine.table.sas.values()]
+
+
+def test_rounds_of_a_refused_certificate_take_a_second_and_a_half():
+    """The responder asks again after one second, the initiator answers half a second later."""
+    pair = Pair()
+    pair.r.refuse_cert = ("revoked", "serial 0x7 is on the CRL of cn=ra-subca")
+    pair.request()
+    pair.run()
+    moments: list[float] = []
+    while pair.elapsed < 7.0:
+        before = pair.r.refusals.count("revoked")
+        pair.live(0.25)
+        if pair.r.refusals.count("revoked") > before:
+            moments.append(pair.elapsed)
+    assert moments == [1.5, 3.0, 4.5, 6.0]
 
 
 def test_initiator_refuses_a_responder_whose_certificate_is_bad():

@@ -210,6 +210,8 @@ class Simnet:
         self.give(node, AcquireSa(tunnel))
 
     def _carry_out(self, node: SimNode, actions: list[NodeAction]) -> None:
+        """What an action brings back comes after the others, as in the daemon."""
+        brought: list[NodeEvent] = []
         for action in actions:
             node.log.append(action)
             match action:
@@ -217,10 +219,10 @@ class Simnet:
                     self._send(action)
                 case isakmp.AllocateSpi(handle):
                     spi = next(node.spis).to_bytes(4, "big")
-                    self.give(node, isakmp.SpiAllocated(handle, spi))
+                    brought.append(isakmp.SpiAllocated(handle, spi))
                 case isakmp.InstallIpsecSa():
                     node.installed[action.inbound.spi] = action
-                    self.give(node, isakmp.IpsecInstallDone(action.handle))
+                    brought.append(isakmp.IpsecInstallDone(action.handle))
                 case isakmp.DeleteIpsecSa():
                     node.installed.pop(action.inbound_spi, None)
                 case HttpRequest():
@@ -228,9 +230,11 @@ class Simnet:
                 case StoreFile():
                     self.after(WIRE_SECONDS, lambda a=action: self._store(node, a))
                 case ReadStorage():
-                    self.give(node, self._read(action))
+                    brought.append(self._read(action))
                 case _:
                     pass
+        for event in brought:
+            self.give(node, event)
         self._set_timer(node)
 
     def _send(self, action: isakmp.SendDatagram) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ikelab.ios.log import NodeLog
-from ikelab.isakmp.events import KeyMaterial, PlainMessage, Refused, SendDatagram, Trace, Transition
+from ikelab.isakmp.events import (
+    Clear,
+    KeyMaterial,
+    PlainMessage,
+    Refused,
+    SendDatagram,
+    Trace,
+    Transition,
+)
 from ikelab.pki.name import parse_dn
 from ikelab.types import Endpoint
 from tests.dialogue import test_aggressive_mode
@@ -47,8 +55,8 @@ def test_initiator_prints_the_guides_main_mode_in_its_order() -> None:
             "ISAKMP:(0): processing SA payload. message ID = 0",
             "ISAKMP:(0): processing vendor id payload",
             "ISAKMP:(0): vendor ID seems Unity/DPD but major 69 mismatch",
-            "ISAKMP:(0): vendor ID is NAT-T RFC 3947",
-            "ISAKMP:(0):atts are acceptable.",
+            "ISAKMP (0:0): vendor ID is NAT-T RFC 3947",
+            "ISAKMP:(0):atts are acceptable. Next payload is 0",
             "ISAKMP:(0):Returning Actual lifetime: 86400",
             "ISAKMP:(0)::Started lifetime timer: 86400.",
             "ISAKMP:(0): sending packet to 192.0.2.2 my_port 500 peer_port 500 (I) MM_SA_SETUP",
@@ -59,10 +67,10 @@ def test_initiator_prints_the_guides_main_mode_in_its_order() -> None:
             "ISAKMP:(0): processing NONCE payload. message ID = 0",
             "ISAKMP:received payload type 20",
             "ISAKMP:received payload type 20",
-            "ISAKMP:(1001): using the ra trustpoint's keypair to sign",
             "ISAKMP:(1001):My ID configured as IPv4 Addr, but Addr not in Cert!",
             "ISAKMP:(1001):Using FQDN as My ID",
             "ISAKMP:(1001):SA is doing RSA signature authentication using id type ID_FQDN",
+            "ISAKMP:(1001): using the ra trustpoint's keypair to sign",
             "ISAKMP:(1001): sending packet to 192.0.2.2 my_port 500 peer_port 500 (I) MM_KEY_EXCH",
             "ISAKMP:(1001):Old State = IKE_I_MM4  New State = IKE_I_MM5",
             "ISAKMP (0:1001): received packet from 192.0.2.2 dport 500 sport 500 Global (I)"
@@ -158,7 +166,7 @@ def test_responder_sees_a_new_sa_and_the_four_nat_vendor_ids() -> None:
             "ISAKMP:(0):Old State = IKE_READY  New State = IKE_R_MM1",
             "ISAKMP:(0): vendor ID seems Unity/DPD but major 69 mismatch",
             "ISAKMP:(0): vendor ID seems Unity/DPD but major 245 mismatch",
-            "ISAKMP:(0): vendor ID is NAT-T v7",
+            "ISAKMP (0:0): vendor ID is NAT-T v7",
             "ISAKMP:(0): vendor ID seems Unity/DPD but major 157 mismatch",
             "ISAKMP:(0): vendor ID seems Unity/DPD but major 123 mismatch",
             "ISAKMP:(0): sending packet to 192.0.2.1 my_port 500 peer_port 500 (R) MM_SA_SETUP",
@@ -193,12 +201,12 @@ def test_revoked_certificate_prints_the_guides_message_and_why() -> None:
     assert_in_order(
         texts(*pair.r.log),
         [
-            "ISAKMP:(1001):Input = IKE_MESG_INTERNAL, IKE_PROCESS_ERROR",
-            "ISAKMP:(1001):Old State = IKE_R_MM5  New State = IKE_R_MM4",
             "%CRYPTO-5-IKMP_INVAL_CERT: Certificate received from 192.0.2.1 is bad:"
             " CA request failed!",
             "IKELAB-REFUSED: MM5 from 192.0.2.1:500: revoked:"
             " serial 0x7 is on the CRL of cn=ra-subca",
+            "ISAKMP:(1001):Input = IKE_MESG_INTERNAL, IKE_PROCESS_ERROR",
+            "ISAKMP:(1001):Old State = IKE_R_MM5  New State = IKE_R_MM4",
             "ISAKMP:(1001): retransmitting phase 1 MM_KEY_EXCH...",
             "ISAKMP (0:1001): incrementing error counter on sa, attempt 2 of 5: retransmit phase 1",
             "ISAKMP:(1001): retransmitting phase 1 MM_KEY_EXCH",
@@ -247,12 +255,21 @@ def test_policy_walk_gives_the_reason_of_each_refusal() -> None:
     values = (
         ("transform", "1"),
         ("priority", "1"),
+        ("attributes", "1=5 2=1 4=2 3=3 11=1 12=0x00015180 14=256"),
+        ("next", "3"),
         ("text", "Authentication method offered does not match policy!"),
     )
-    assert texts(Trace(PEER, 0, "policy-refused", values)) == [
+    assert texts(Trace(PEER, 0, "transform-checked", values)) == [
         "ISAKMP:(0):Checking ISAKMP transform 1 against priority 1 policy",
+        "ISAKMP:      encryption 3DES-CBC",
+        "ISAKMP:      hash MD5",
+        "ISAKMP:      default group 2",
+        "ISAKMP:      auth RSA sig",
+        "ISAKMP:      life type in seconds",
+        "ISAKMP:      life duration (VPI) of  0x0 0x1 0x51 0x80",
+        "ISAKMP:      keylength of 256",
         "ISAKMP:(0):Authentication method offered does not match policy!",
-        "ISAKMP:(0):atts are not acceptable.",
+        "ISAKMP:(0):atts are not acceptable. Next payload is 3",
     ]
 
 
@@ -261,10 +278,19 @@ def test_policy_walk_gives_the_reason_of_each_refusal() -> None:
 
 def test_wanted_issuer_is_printed_as_a_name() -> None:
     authority = parse_dn("cn=du-subca").hex()
-    assert texts(Trace(PEER, 4003, "peer-wants-cert", (("authority", authority),))) == [
+    wanted = [
         "ISAKMP:(4003): processing CERT_REQ payload. message ID = 0",
         "ISAKMP:(4003): peer wants a CT_X509_SIGNATURE cert",
         "ISAKMP:(4003): peer wants cert issued by cn=du-subca",
+    ]
+    assert texts(Trace(PEER, 4003, "peer-wants-cert", (("authority", authority),))) == [
+        *wanted,
+        "ISAKMP:(4003): issuer name is not a trusted root.",
+    ]
+    values = (("authority", authority), ("trustpoint", "du"))
+    assert texts(Trace(PEER, 4003, "peer-wants-cert", values)) == [
+        *wanted,
+        "Choosing trustpoint du as issuer",
     ]
     assert texts(Trace(PEER, 0, "constructing-cert-req", (("authority", authority),))) == [
         "ISAKMP (0:0): constructing CERT_REQ for issuer cn=du-subca"
@@ -274,14 +300,14 @@ def test_wanted_issuer_is_printed_as_a_name() -> None:
 def test_wanted_issuer_that_is_no_name_is_printed_as_short_digits() -> None:
     for authority, printed in (("ff" * 900, "ff" * 32), ("", "any CA")):
         lines = texts(Trace(PEER, 0, "peer-wants-cert", (("authority", authority),)))
-        assert lines[-1] == f"ISAKMP:(0): peer wants cert issued by {printed}"
+        assert lines[-2] == f"ISAKMP:(0): peer wants cert issued by {printed}"
 
 
 def test_matched_profile_is_named() -> None:
-    lines = texts(Trace(PEER, 1001, "authenticated", (("profile", "spoke-profile"),)))
-    assert lines[0] == "ISAKMP:(1001):: peer matches spoke-profile profile"
-    lines = texts(Trace(PEER, 1001, "authenticated", (("profile", "*none*"),)))
-    assert lines[0] == "ISAKMP:(1001):: peer matches *none* of the profiles"
+    lines = texts(Trace(PEER, 1001, "peer-profile", (("profile", "spoke-profile"),)))
+    assert lines[0] == "ISAKMP:(0):: peer matches spoke-profile profile"
+    lines = texts(Trace(PEER, 1001, "peer-profile", (("profile", "*none*"),)))
+    assert lines[0] == "ISAKMP:(0):: peer matches *none* of the profiles"
 
 
 def test_deleted_sa_has_reason_role_and_state() -> None:
@@ -296,11 +322,9 @@ def test_deleted_sa_has_reason_role_and_state() -> None:
 def test_peer_of_a_deleted_sa_begins_anew() -> None:
     pair = Pair()
     pair.establish()
-    gone = Transition(
-        R_END, 1001, 0, "IKE_MESG_INTERNAL", "IKE_PHASE1_DEL", "IKE_P1_COMPLETE", "IKE_DEST_SA"
-    )
+    gone = pair.give(pair.i, Clear())
     stray = SendDatagram(I_END, R_END, bytes(28), "no comment of the engine's form")
-    lines = texts(*pair.i.log, gone, stray)
+    lines = texts(*pair.i.log, *gone, stray)
     sent = "sending packet to 192.0.2.2 my_port 500 peer_port 500"
     assert lines[-2] == f"ISAKMP:(0): {sent}"
 
@@ -334,10 +358,10 @@ def test_fact_without_a_line_of_ios_is_printed_as_our_own() -> None:
         "IKELAB-ISAKMP: (7): something-new a=1 b=2"
     ]
     # A known fact without the values its line needs is not filled with inventions.
-    assert texts(Trace(PEER, 7, "atts-acceptable")) == ["IKELAB-ISAKMP: (7): atts-acceptable"]
-    der_id = (("type", "ID_DER_ASN1_DN"), ("id", "3000"))
+    assert texts(Trace(PEER, 7, "lifetime-started")) == ["IKELAB-ISAKMP: (7): lifetime-started"]
+    der_id = (("type", "9"), ("id", "3000"))
     assert texts(Trace(PEER, 7, "peer-id", der_id)) == [
-        "IKELAB-ISAKMP: (7): peer-id type=ID_DER_ASN1_DN id=3000"
+        "IKELAB-ISAKMP: (7): peer-id type=9 id=3000"
     ]
 
 

@@ -289,7 +289,7 @@ def test_strangers_do_not_fill_the_memory_of_the_log() -> None:
     for number in range(REMEMBERED_PEERS + 50):
         peer = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 500)
         list(log.lines(Trace(peer, 0, "beginning-main-mode")))
-    assert len(log._conn_ids) == REMEMBERED_PEERS
+    assert len(log._peers) == REMEMBERED_PEERS
 
 
 def test_without_debugging_only_messages_are_printed() -> None:
@@ -307,7 +307,8 @@ def test_what_is_switched_on_later_knows_the_connections_from_before() -> None:
     pair.establish()
     log = NodeLog()
     assert log.lines(pair.r.log, debugging=()) == []
+    before = len(pair.r.log)
     pair.give(pair.i, Clear())
     pair.run()
-    later = pair.r.log[len(pair.r.log) - 8 :]
+    later = pair.r.log[before:]
     assert any("(0:1001): received packet" in line.text for line in log.lines(later))

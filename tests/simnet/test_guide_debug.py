@@ -1,0 +1,161 @@
+"""The guide's debug listings, line by line, from runs with the guide's names and policies.
+
+The templates are in tests/golden/debug: {c} a connection, {m} a message ID, {h} a peer, {s} an SA,
+{spi} an SPI, {sn} a serial number of a board. What the guide's spoke image does not print, though
+its hub image does, is named in `NOT_ON_THE_SPOKE`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ikelab.ios import debugging
+from ikelab.ios.log import NodeLog
+from ikelab.isakmp.events import Clear, SendDatagram
+from ikelab.node.events import NodeAction
+from ikelab.pki.x509 import load_certificate
+from ikelab.wire.numbers import Doi, ProtocolId
+from ikelab.wire.payloads import DELETE_WITH_REASON
+from tests.simnet.guide import boot, server_of
+from tests.simnet.network import Simnet, SimNode
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "debug"
+NOT_ON_THE_SPOKE = (
+    "ISAKMP ({c}): His hash no match - this node outside NAT",
+    "ISAKMP ({c}): No NAT Found for self or peer",
+)
+_VALUES = (  # what differs from run to run, in the order in which it is looked for
+    (r"(ISAKMP:? ?)\((0:)?[1-9]\d*\)", r"\1(\2{c})"),
+    (r"(M-ID of|message ID =|[Nn]ode) (?:-|[1-9])\d+", r"\1 {m}"),
+    (r"(peer = |struct )0x[0-9A-F]+", r"\1{h}"),
+    (r"(peer_handle = )0x[0-9A-F]+", r"\1{x}"),
+    (r"(successfully |peer_reap for [\d.]+: )[0-9A-F]+", r"\1{h}"),
+    (r"sa = [0-9A-F]+", "sa = {s}"),
+    (r"has spi 0x[0-9A-F]+", "has spi {spi}"),
+    (r"serialNumber=\w+", "serialNumber={sn}"),
+)
+
+
+def template(text: str) -> str:
+    """A line with its values taken out, and runs of blanks made one."""
+    for pattern, replacement in _VALUES:
+        text = re.sub(pattern, replacement, text)
+    return " ".join(text.split())
+
+
+def printed(actions: list[NodeAction], *names: str) -> list[str]:
+    """The templates of what a node printed about these actions; not our own lines."""
+    lines = NodeLog().lines(actions, names or (debugging.ISAKMP,))
+    return [template(line.text) for line in lines if not line.text.startswith("IKELAB-")]
+
+
+def golden(name: str) -> list[str]:
+    """A list of templates; `#` begins a comment."""
+    lines = (GOLDEN / name).read_text().splitlines()
+    return [template(line) for line in lines if line and not line.startswith("#")]
+
+
+# --- D1: the spoke that migrates to certificates --------------------
+
+
+def migrate(net: Simnet) -> SimNode:
+    """The tunnel of the migrating spoke comes up; its log from there on."""
+    spoke = net.nodes["r35-1-1020"]
+    spoke.log.clear()
+    net.acquire(spoke)
+    assert net.run(5, lambda: bool(spoke.installed))
+    net.run(1)
+    return spoke
+
+
+@cache
+def migrated() -> tuple[str, ...]:
+    return tuple(printed(migrate(boot()).log))
+
+
+def test_d1_successful_initiator_prints_the_guides_list() -> None:
+    assert [line for line in migrated() if line not in NOT_ON_THE_SPOKE] == golden("d1.txt")
+
+
+@pytest.mark.parametrize(
+    ("facts", "changed"),
+    [
+        (
+            {"profile": "other-profile"},
+            {
+                "ISAKMP:(0): SA request profile is {}": ("r35-profile", "other-profile"),
+                "ISAKMP : Looking for xauth in profile {}": ("r35-profile", "other-profile"),
+            },
+        ),
+        (
+            {"keyring": "camel"},
+            {"ISAKMP:(0):Found ADDRESS key in keyring {}": ("giraffe", "camel")},
+        ),
+        (
+            {"ra": "mpls"},
+            {
+                "Choosing trustpoint {} as issuer": ("ra", "mpls"),
+                "ISAKMP:({c}): using the {} trustpoint's keypair to sign": ("ra", "mpls"),
+            },
+        ),
+        ({"hash": "sha"}, {"ISAKMP: hash {}": ("MD5", "SHA")}),
+    ],
+)
+def test_other_facts_change_the_lines_that_name_them_and_no_others(
+    facts: dict[str, str], changed: dict[str, tuple[str, str]]
+) -> None:
+    before, after = migrated(), printed(migrate(boot(**facts)).log)
+    assert len(after) == len(before)
+    differing = {(one, other) for one, other in zip(before, after, strict=True) if one != other}
+    assert differing == {
+        (text.replace("{}", old), text.replace("{}", new)) for text, (old, new) in changed.items()
+    }
+
+
+# --- D2: the spoke that is revoked, at the hub --------------------
+
+
+@cache
+def revoked() -> tuple[NodeAction, ...]:
+    """What the hub did: the tunnel was up, the certificate was revoked, the tunnel flapped."""
+    net = boot()
+    spoke, hub, ca = (net.nodes[n] for n in ("r35-3-1022", "s-dmvpn-headend", "du-subca"))
+    net.acquire(spoke)
+    assert net.run(5, lambda: bool(spoke.installed))
+    point = spoke.router.trustpoints["du"]
+    assert point.credential is not None
+    serial = load_certificate(point.credential.certificate).serial
+    notices = server_of(net, "du-subca").revoke(serial, net.now)
+    net.do(ca, [*notices, *ca.router.queues["du-subca"].pump()])
+    net.run(2)
+    net.do(hub, hub.router.request_crl("du", net.now))
+    net.run(70)  # the finished quick mode is forgotten
+    net.do(spoke, shut_tunnel(spoke, net))
+    net.run(4)
+    net.acquire(spoke)
+    net.run(9)
+    return tuple(hub.log)
+
+
+def shut_tunnel(spoke: SimNode, net: Simnet) -> list[NodeAction]:
+    """`shutdown` of the tunnel: IOS tells its peer by Cisco's payload 18, with reason 6."""
+    engine = spoke.router.isakmp
+    (sa,) = engine.table.sas.values()
+    cookies = sa.cky_i + sa.cky_r
+    told = DELETE_WITH_REASON(
+        doi=Doi.IPSEC, protocol_id=ProtocolId.ISAKMP, spi_size=16, reason=6, spis=[cookies]
+    )
+    sent = engine._context.inform(sa, [told], net.now)
+    forgotten = spoke.router.handle(Clear(), net.now)
+    return [*sent, *(one for one in forgotten if not isinstance(one, SendDatagram))]
+
+
+def test_d2_revoked_spoke_prints_the_guides_list_at_the_hub() -> None:
+    found = printed(list(revoked()))
+    wanted = golden("d2.txt")
+    start = found.index(wanted[0])
+    assert found[start : start + len(wanted)] == wanted
