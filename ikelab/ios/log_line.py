@@ -58,6 +58,15 @@ class Remark:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class WebRefused:
+    """A request that the web server did not pass on. peer: an address."""
+
+    peer: str
+    reason: str
+    detail: str
+
+
 def system_lines(happening: object) -> list[LogLine]:
     """The syslog line of one of the above; none for anything else."""
     match happening:
@@ -71,6 +80,8 @@ def system_lines(happening: object) -> list[LogLine]:
             return [LogLine(f"%LINEPROTO-5-UPDOWN: {text} {'up' if up else 'down'}")]
         case IsakmpSwitched(on):
             return [LogLine(f"%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is {'ON' if on else 'OFF'}")]
+        case WebRefused(peer, reason, detail):
+            return [own("HTTP", f"{peer} refused: {reason}: {detail}")]
         case Remark(name, text):
             return [own(name, text)]
         case _:

@@ -13,6 +13,7 @@ from ikelab.errors import ConfigError, PkiError
 from ikelab.ios.arguments import Command
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
+from ikelab.ios.log_limit import LogLimit
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
@@ -69,6 +70,7 @@ class Console:
         self._archives = ArchiveConsole(router)
         self._session.debugging = frozenset(debugging)
         self._log = NodeLog()
+        self._limit = LogLimit()
 
     def exec(self, text: str, now: Now) -> Answer:
         """One command of exec mode; on the lines below it, what it asks for (`ios/typed.py`).
@@ -160,7 +162,7 @@ class Console:
 
     def printed(self, facts: Iterable[object], now: Now) -> str:
         """What the console prints of these facts, now that so much debugging is switched on."""
-        return self._log.text(facts, now, self._session.debugging)
+        return self._log.text(self._limit.admit(facts, now), now, self._session.debugging)
 
     def snapshot(self, now: Now) -> dict[str, Json]:
         """Everything the node shows, as plain data."""

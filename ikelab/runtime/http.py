@@ -15,6 +15,7 @@ import contextlib
 import inspect
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,13 +29,22 @@ from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 
 Handler = Callable[[HttpIn], HttpOut | Awaitable[HttpOut]]
+OnRefused = Callable[[str, str, str], None]
 
 
 _CHUNK = 4096  # h11 sees the header's limit broken once per read, so it may be exceeded by this
 _REPLY_HEADER = 16384  # octets of an answer's status line and header fields
 _LINGER_SECONDS = 1.0  # how long to read the other side out before the socket goes
 _LINGER_OCTETS = 1 << 18  # and how much: who sends more after the answer is not listening
+_SEND_BUFFER = 1 << 17  # octets of answers on their way; the kernel doubles it
 _SCHEME_PORT = 80
+# Reasons of refusals, for the log; the rest is "not-http".
+_REASONS = {
+    408: "too-slow",
+    413: "body-too-large",
+    431: "header-too-large",
+    503: "too-many-connections",
+}
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,6 +68,7 @@ class _Refusal(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
+        self.reason = _REASONS.get(status, "not-http")
         self.answer = HttpOut(status, "text/plain", f"{text}\n".encode())
 
 
@@ -65,11 +76,18 @@ class HttpServer:
     """Serves `handler` on one TCP port from the running loop.
 
     handler: request -> answer, or an awaitable of it where the answer takes work in a thread. An
-    exception in it is logged and answered with 500.
+    exception in it is logged and answered with 500. on_refused: told the peer's address, a reason
+    and a text of each request that was not for the handler.
     """
 
-    def __init__(self, handler: Handler, limits: HttpLimits | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: HttpLimits | None = None,
+        on_refused: OnRefused = lambda peer, reason, detail: None,
+    ) -> None:
         self._handler = handler
+        self._on_refused = on_refused
         self._limits = limits or HttpLimits()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -91,6 +109,10 @@ class HttpServer:
                 hint="is another server on this port? `ip http port` moves it",
             ) from error
 
+        # Accepted sockets inherit it: what nobody reads is held by the kernel within bounds.
+        for listening in self._server.sockets:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
     async def close(self) -> None:
         """Stop listening and hang up on everybody."""
         if self._server is None:
@@ -107,13 +129,23 @@ class HttpServer:
         self._connections.add(task)
         try:
             full = len(self._connections) > self._limits.connections
-            await _Conversation(reader, writer, self._limits).run(_busy if full else self._handler)
+            conversation = _Conversation(reader, writer, self._limits)
+            try:
+                await conversation.run(_busy if full else self._handler)
+            except _Refusal as refusal:
+                self._tell(writer, refusal)
+                await conversation.refuse(refusal)
             await _linger(reader, writer)
         except (OSError, asyncio.CancelledError):  # TimeoutError is an OSError
             pass  # the other side went away, or we are closing
         finally:
             self._connections.discard(task)
             await _close(writer)
+
+    def _tell(self, writer: asyncio.StreamWriter, refusal: _Refusal) -> None:
+        if refusal.answer.status != 500:  # that one is ours, and logged
+            peer = writer.get_extra_info("peername")
+            self._on_refused(peer[0] if peer else "?", refusal.reason, str(refusal))
 
 
 class _Conversation:
@@ -128,19 +160,19 @@ class _Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header)
 
     async def run(self, handler: Handler) -> None:
-        """Answer requests in turn; a refused one is the last."""
+        """Answer requests in turn; a refused one is the last. Raises _Refusal."""
         while self._http.our_state is h11.IDLE:
-            try:
-                request = await self._next_request()
-                if request is None:
-                    return
-                await self._send(await _ask(handler, request), head=request.method == "HEAD")
-            except _Refusal as refusal:
-                await self._send(refusal.answer, last=True)
+            request = await self._next_request()
+            if request is None:
                 return
+            await self._send(await _ask(handler, request), head=request.method == "HEAD")
             if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
                 return  # one side said that this was the last
             self._http.start_next_cycle()
+
+    async def refuse(self, refusal: _Refusal) -> None:
+        """The last answer."""
+        await self._send(refusal.answer, last=True)
 
     async def _next_request(self) -> HttpIn | None:
         """The next request, None at the end of the connection or after an idle time."""
@@ -161,6 +193,7 @@ class _Conversation:
             match event := await self._next_event():
                 case h11.Request():
                     request = event
+                    _refuse_unclear(request)
                 case h11.Data():
                     body += event.data
                     if len(body) > self._limits.body:
@@ -189,17 +222,26 @@ class _Conversation:
         if last:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(answer.status).phrase
-        self._write(h11.Response(status_code=answer.status, headers=headers, reason=reason))
-        if answer.body and not head:
-            self._write(h11.Data(data=answer.body))
+        response = h11.Response(status_code=answer.status, headers=headers, reason=reason)
+        self._write(response, *([h11.Data(answer.body)] if answer.body and not head else []))
         self._write(h11.EndOfMessage())
         async with asyncio.timeout(self._limits.seconds):
             await self._writer.drain()
 
-    def _write(self, event: h11.Event) -> None:
-        octets = self._http.send(event)
+    def _write(self, *events: h11.Event) -> None:
+        """In one piece, which is one segment where it fits."""
+        octets = b"".join(self._http.send(event) or b"" for event in events)
         if octets:
             self._writer.write(octets)
+
+
+def _refuse_unclear(request: h11.Request) -> None:
+    """What h11 lets pass, and another server in the path may read in another way."""
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise _Refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    names = {name for name, _ in request.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:  # RFC 9112 section 6.1
+        raise _Refusal(400, "both a length and a transfer coding")
 
 
 def _busy(request: HttpIn) -> HttpOut:
@@ -228,7 +270,12 @@ async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Give the socket back, now: what the other side did to it does not matter any more."""
+    """Give the socket back, now: what the other side did to it does not matter any more.
+
+    Who does not read its answers would hold it for ever: `close` waits until they are gone.
+    """
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

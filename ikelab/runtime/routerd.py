@@ -21,7 +21,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from ikelab.errors import IkelabError, LabError, ProtocolError
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import parse_config
-from ikelab.ios.log_line import Remark
+from ikelab.ios.log_line import Remark, WebRefused
 from ikelab.isakmp import events as isakmp
 from ikelab.node.console import Answer, Console
 from ikelab.node.events import (
@@ -51,6 +51,7 @@ from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
 from ikelab.runtime.tunnels import protected_tunnels
 from ikelab.runtime.turns import Turns
+from ikelab.runtime.web_answers import WebAnswers
 from ikelab.types import Endpoint
 
 IKE_PORT = 500
@@ -97,7 +98,7 @@ class RouterProcess:
         self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
-        self._asked: list[tuple[HttpIn, asyncio.Future[HttpOut]]] = []
+        self._answers = WebAnswers(self.router, self._clock.now, self._perform, self._settle)
         self._events: deque[NodeEvent] = deque()
         self._busy = False
         self._told: list[object] = []  # facts that are not printed yet
@@ -111,7 +112,7 @@ class RouterProcess:
             {
                 "ready": lambda of: self._ready,
                 "fetched": lambda of: self._fetching == 0,
-                "idle": lambda of: self._bringing == 0 and not self._asked,
+                "idle": lambda of: self._bringing == 0 and not self._answers.waiting,
                 "answered-ike": lambda of: not self.router.isakmp.awaits_answer,
                 **router_conditions(self.router),
             }
@@ -213,7 +214,7 @@ class RouterProcess:
             await self._web.close()
             self._web = None
         if wanted is not None:
-            self._web = HttpServer(self._serve)
+            self._web = HttpServer(self._serve, on_refused=self._web_refused)
             await self._web.start("0.0.0.0", wanted)
 
     # --- what comes in ------------------------------------------------------------------------
@@ -237,40 +238,12 @@ class RouterProcess:
         self.router.isakmp.drops[reason] += 1
 
     async def _serve(self, request: HttpIn) -> HttpOut:
-        """Answer with the others that have come in meanwhile: the disk is asked once for all."""
-        answer: asyncio.Future[HttpOut] = self._loop.create_future()
-        if not self._asked:
-            self._loop.call_soon(self._serve_asked)
         self._traffic += 1
-        self._asked.append((request, answer))
-        return await answer
+        return await self._answers.serve(request)
 
-    def _serve_asked(self) -> None:
-        asked, self._asked = self._asked, []
-        outcomes: list[tuple[HttpOut, list[NodeAction]] | Exception] = []
-        try:
-            with self.router.group():
-                for request, _ in asked:
-                    outcomes.append(self._try_to_serve(request))
-        except IkelabError as error:  # the disk: nothing of all this counts
-            outcomes = [error] * len(asked)
-        for (_, future), outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                if not future.done():
-                    future.set_exception(outcome)
-                continue
-            answer, actions = outcome
-            self._perform(actions)
-            if not future.done():  # the client may have hung up
-                future.set_result(answer)
-        self._settle()
-
-    def _try_to_serve(self, request: HttpIn) -> tuple[HttpOut, list[NodeAction]] | Exception:
-        """A bug that one request finds is that request's alone."""
-        try:
-            return self.router.serve(request, self._clock.now())
-        except Exception as error:
-            return error
+    def _web_refused(self, peer: str, reason: str, detail: str) -> None:
+        self._say(WebRefused(peer, reason, detail))
+        self._print()
 
     async def _exec(self, request: Request) -> Json:
         command = text_of(request, "command")

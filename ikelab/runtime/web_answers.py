@@ -1,0 +1,79 @@
+"""What a router's web server answers: requests that come together wait for the disk together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ikelab.errors import IkelabError
+from ikelab.node.events import NodeAction
+from ikelab.node.router import Router
+from ikelab.pki.ca_events import HttpIn, HttpOut
+from ikelab.types import Now
+
+_Outcome = tuple[HttpOut, list[NodeAction]] | Exception
+
+
+class WebAnswers:
+    """Answers for one router. Make it in the running loop.
+
+    now: the router's clock. perform: carries out what the router asks for. settle: called when all
+    that came together is done with.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        now: Callable[[], Now],
+        perform: Callable[[list[NodeAction]], None],
+        settle: Callable[[], None],
+    ) -> None:
+        self._router = router
+        self._now = now
+        self._perform = perform
+        self._settle = settle
+        self._loop = asyncio.get_running_loop()
+        self._asked: list[tuple[HttpIn, asyncio.Future[HttpOut]]] = []
+
+    async def serve(self, request: HttpIn) -> HttpOut:
+        """Answer with the others that have come in meanwhile: the disk is asked once for all.
+
+        Raises what the store raises; then nobody is answered.
+        """
+        answer: asyncio.Future[HttpOut] = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._serve_asked)
+        self._asked.append((request, answer))
+        return await answer
+
+    def _serve_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        outcomes: list[_Outcome] = []
+        try:
+            with self._router.group():
+                for request, _ in asked:
+                    outcomes.append(self._try_to_serve(request))
+        except IkelabError as error:  # the disk: nothing of all this counts
+            outcomes = [error] * len(asked)
+        for (_, future), outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                if not future.done():
+                    future.set_exception(outcome)
+                continue
+            answer, actions = outcome
+            self._perform(actions)
+            if not future.done():  # the client may have hung up
+                future.set_result(answer)
+        self._settle()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody has asked and nothing was decided yet."""
+        return bool(self._asked)
+
+    def _try_to_serve(self, request: HttpIn) -> _Outcome:
+        """A bug that one request finds is that request's alone."""
+        try:
+            return self._router.serve(request, self._now())
+        except Exception as error:
+            return error
