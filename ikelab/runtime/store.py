@@ -220,30 +220,42 @@ class SqliteCaStore(Database):
         When all are held, the oldest finished request gives up its own. Where all wait, a request
         that waits for nobody needs none: strangers who fill the list do not keep it out.
         """
-        [held] = connection.execute("SELECT count(*) FROM request WHERE id > 0").fetchone()
-        if held >= MAX_REQUEST_ID:
-            finished = connection.execute(
-                "SELECT number FROM request WHERE id IS NOT NULL"
-                " AND state NOT IN ('pending', 'authorized')"
-                " ORDER BY number LIMIT 1"
-            ).fetchone()
-            if finished is None and automatic:
-                return None
-            if finished is None:
-                raise PkiError(
-                    "request-database-full",
-                    f"{MAX_REQUEST_ID} enrollment requests wait already; grant, reject or remove",
-                )
-            connection.execute("UPDATE request SET id = NULL WHERE number = ?", finished)
         newest = connection.execute(
             "SELECT id FROM request WHERE id IS NOT NULL ORDER BY number DESC LIMIT 1"
         ).fetchone()
-        candidate: int = newest[0] if newest else 0
-        while True:
+        after = newest[0] if newest else 0
+        free = self._next_free_id(connection, after)
+        if free is not None:
+            return free
+        finished = connection.execute(
+            "SELECT number, id FROM request WHERE id IS NOT NULL"
+            " AND state NOT IN ('pending', 'authorized')"
+            " ORDER BY number LIMIT 1"
+        ).fetchone()
+        if finished is None and automatic:
+            return None
+        if finished is None:
+            raise PkiError(
+                "request-database-full",
+                f"{MAX_REQUEST_ID} enrollment requests wait already; grant, reject or remove",
+            )
+        connection.execute("UPDATE request SET id = NULL WHERE number = ?", finished[:1])
+        given_up: int = finished[1]
+        return given_up
+
+    @staticmethod
+    def _next_free_id(connection: sqlite3.Connection, after: int) -> int | None:
+        """None where all are held. Mostly the very next one is free, and nothing is counted."""
+        candidate = after % MAX_REQUEST_ID + 1
+        is_held = "SELECT 1 FROM request WHERE id = ?"
+        if not connection.execute(is_held, (candidate,)).fetchone():
+            return candidate
+        [held] = connection.execute("SELECT count(*) FROM request WHERE id > 0").fetchone()
+        while held < MAX_REQUEST_ID:
             candidate = candidate % MAX_REQUEST_ID + 1
-            row = (candidate,)
-            if not connection.execute("SELECT 1 FROM request WHERE id = ?", row).fetchone():
+            if not connection.execute(is_held, (candidate,)).fetchone():
                 return candidate
+        return None
 
     def find_request(self, key: RequestKey) -> EnrollmentRequest | None:
         """By all five parts of the key."""

@@ -1,9 +1,9 @@
 """`python -m tests.benchmarks [--format table|json] [--runs N] [--handshakes N] [--packets N]
 
-[--validations N]`
+[--validations N] [--enrollments N] [--certificates N] [--entries N]`
 
-Five runs take about half a minute. Exit code 0 also where a part could not be measured: the report
-says why.
+Five runs take about three minutes, most of them for 10,000 certificates. Exit code 0 also where a
+part could not be measured: the report says why.
 """
 
 from __future__ import annotations
@@ -20,20 +20,27 @@ from pathlib import Path
 from cryptography.utils import CryptographyDeprecationWarning
 
 from tests.benchmarks.chain import SIZES, ChainBench
+from tests.benchmarks.enrollment import CLIENTS, EnrollmentBench, Rate
 from tests.benchmarks.esp import PAYLOAD, EspBench
 from tests.benchmarks.handshake import Cost, HandshakeBench, OpensslAlone
 from tests.benchmarks.peers import NotHere, Peers
 from tests.benchmarks.pki import BenchPki
 from tests.benchmarks.report import Report
+from tests.benchmarks.republish import ENTRIES, RepublishBench
 from tests.benchmarks.stopwatch import CRYPTOGRAPHY
 
 RUNS, HANDSHAKES, PACKETS, VALIDATIONS = 5, 20, 2000, 200
+ENROLLMENTS, CERTIFICATES = 320, 10_000
 IN_MEMORY = "Full handshake, nine messages, RSA-2048, AES-256, SHA-256, group 14: CPU"
 AS_PROCESSES = "The same as a responder process, over UDP, our initiator for both: CPU"
 ESP = f"ESP, AES-256 and SHA-256, {PAYLOAD} octets in a packet, one core"
 CHAIN = "Path of three certificates, RSA-2048 and SHA-256, revocation by cached CRLs: CPU"
+ENROLL = "Enrollment by SCEP over HTTP, RSA-2048 at both ends, answered at once: certificates"
+MANY = "The same until that many are issued, both in turns"
+CRL = "CRL published anew after a revocation"
+NO_SCEPSERVER = "scepserver is not installed (Debian package scep)"
 NO_PYHANKO = "pyhanko-certvalidator is not installed (extra pkits)"
-MS, US, RATIO = "ms", "us", "times"
+MS, US, RATIO, A_SECOND = "ms", "us", "times", "a second"
 OUTSIDE = "all but cryptography"
 
 
@@ -45,8 +52,14 @@ def measure(
     *,
     sizes: Sequence[int] = SIZES,
     peers: bool = True,
+    enrollments: int = ENROLLMENTS,
+    certificates: int = CERTIFICATES,
+    entries: int = ENTRIES,
 ) -> Report:
-    """Everything, `runs` times in turns. sizes: of CRLs; peers: whether charon is wanted."""
+    """Everything, `runs` times in turns. sizes: of CRLs; peers: whether charon is wanted.
+
+    enrollments: a run; certificates: of our CA in the end; entries: of the CRL published anew.
+    """
     report = Report(runs, handshakes, packets)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ikelab-b-")))
@@ -65,6 +78,13 @@ def measure(
             _note_esp(report, esp, packets)
             for size in sizes:
                 _note_chain(report, chain, size, validations)
+    with RepublishBench(entries) as republish:
+        for _ in range(runs):
+            _note_crl(report, republish, entries)
+    with EnrollmentBench() as enrollment:
+        for _ in range(runs):
+            _note_enrollment(report, enrollment, enrollments)
+        _note_many(report, enrollment, certificates)
     return report
 
 
@@ -121,11 +141,62 @@ def _note_chain(report: Report, chain: ChainBench, size: int, validations: int) 
     report.note(CHAIN, f"{of}: pyhanko / ours", RATIO, cost.pyhanko / cost.ours)
 
 
+def _note_crl(report: Report, bench: RepublishBench, entries: int) -> None:
+    cost = bench.measure()
+    of = f"{entries:,} entries"
+    report.note(CRL, f"{of}: published", MS, cost.again)
+    report.note(CRL, f"{of}: signing and writing alone", MS, cost.signing + cost.writing)
+    report.note(CRL, f"{of}: published / alone", RATIO, cost.again / cost.floor)
+    report.note(CRL, f"{of}: the first of a process", MS, cost.first)
+
+
+def _note_enrollment(report: Report, bench: EnrollmentBench, requests: int) -> None:
+    """Many at a time, then one at a time, for which a quarter of the requests is enough."""
+    for clients, count in ((CLIENTS, requests), (1, max(1, requests // 4))):
+        of = f"{clients} at a time"
+        ours = bench.ours_all_distinct(count, clients)
+        report.note(ENROLL, f"{of}: ours, durable", A_SECOND, ours.answers)
+        report.note(ENROLL, f"{of}: ours, CPU", MS, ours.cpu)
+        if bench.theirs is None:
+            report.skipped[f"{ENROLL}: scepserver"] = NO_SCEPSERVER
+            continue
+        theirs = bench.theirs.measure(count, clients)
+        report.note(ENROLL, f"{of}: scepserver", A_SECOND, theirs.answers)
+        report.note(ENROLL, f"{of}: scepserver, number of its own", A_SECOND, theirs.distinct)
+        report.note(ENROLL, f"{of}: scepserver, CPU", MS, theirs.cpu)
+        report.note(ENROLL, f"{of}: ours / scepserver", RATIO, ours.answers / theirs.answers)
+        if theirs.distinct:
+            ratio = ours.answers / theirs.distinct
+            report.note(ENROLL, f"{of}: ours / those of their own", RATIO, ratio)
+
+
+def _note_many(report: Report, bench: EnrollmentBench, certificates: int) -> None:
+    """One row a block of a tenth; the last block is where a CA has got slower, if it does."""
+    before, blocks = bench.resident, max(1, certificates // 10)
+    both: list[tuple[Rate, Rate | None]] = []
+    while (left := certificates - bench.ours.client.made) > 0:
+        ours = bench.ours_all_distinct(min(left, blocks))
+        theirs = bench.theirs and bench.theirs.measure(min(left, blocks), CLIENTS)
+        both.append((ours, theirs))
+        report.note(MANY, "ours", A_SECOND, ours.answers)
+        if theirs is not None:
+            report.note(MANY, "scepserver", A_SECOND, theirs.answers)
+    if not both:
+        return
+    ours, theirs = both[-1]
+    report.note(MANY, f"ours, up to number {bench.issued:,}", A_SECOND, ours.answers)
+    if theirs is not None:
+        report.note(MANY, "scepserver, at the end", A_SECOND, theirs.answers)
+        report.note(MANY, "ours / scepserver, at the end", RATIO, ours.answers / theirs.answers)
+    report.note(MANY, "our process has grown by", "MB", (bench.resident - before) / 1e6)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     words = argparse.ArgumentParser(
         prog="bench",
-        description="CPU time of handshakes, ESP packets and path validations, beside peers.",
+        description="CPU time of handshakes, ESP packets, path validations, enrollments and CRLs,"
+        " beside peers.",
     )
     words.add_argument("--format", choices=("table", "json"), default="table")
     words.add_argument("--runs", type=_positive, default=RUNS, help=f"default {RUNS}")
@@ -136,10 +207,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument(
         "--validations", type=_positive, default=VALIDATIONS, help=f"default {VALIDATIONS}"
     )
+    words.add_argument(
+        "--enrollments", type=_positive, default=ENROLLMENTS, help=f"a run; default {ENROLLMENTS}"
+    )
+    words.add_argument(
+        "--certificates",
+        type=_positive,
+        default=CERTIFICATES,
+        help=f"issued in the end; default {CERTIFICATES}",
+    )
+    words.add_argument(
+        "--entries", type=_positive, default=ENTRIES, help=f"of a CRL; default {ENTRIES}"
+    )
     given = words.parse_args(arguments)
     # cryptography announces the end of finite-field Diffie-Hellman, which IKEv1 has.
     warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
-    report = measure(given.runs, given.handshakes, given.packets, given.validations)
+    report = measure(
+        given.runs,
+        given.handshakes,
+        given.packets,
+        given.validations,
+        enrollments=given.enrollments,
+        certificates=given.certificates,
+        entries=given.entries,
+    )
     if given.format == "json":
         print(json.dumps(report.to_json(), indent=2))
     else:

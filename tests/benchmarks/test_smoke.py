@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.benchmarks import __main__ as bench
-from tests.benchmarks import chain, peers
+from tests.benchmarks import chain, enrollment, peers
 from tests.benchmarks.report import Report, Row
 from tests.benchmarks.stopwatch import CERTIFICATES, CRYPTOGRAPHY, PARTS, SCAPY, Stopwatch
 
@@ -20,23 +20,44 @@ ESP_ROWS = [
 ]
 CHAIN_ROWS = ["ours", "the two signatures alone", "ours / the signatures"]
 CHAIN_ROWS += ["ours, leaf read, path built", "ours, CRLs read too"]
+CRL_ROWS = ["published", "signing and writing alone", "published / alone"]
+CRL_ROWS += ["the first of a process"]
 PYHANKO_ROWS = ["pyhanko-certvalidator", "pyhanko / ours"]
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
     return bench.measure(
-        runs=1, handshakes=1, packets=10, validations=1, sizes=(10, 100), peers=False
+        runs=1,
+        handshakes=1,
+        packets=10,
+        validations=1,
+        sizes=(10, 100),
+        peers=False,
+        enrollments=8,
+        certificates=20,
+        entries=50,
     )
 
 
 def test_one_handshake_fills_every_row(report):
     expected = [f"{side}: {row}" for side in ("initiator", "responder") for row in SIDE_ROWS]
     expected += ["the OpenSSL operations alone, a side", *ESP_ROWS]
-    chain_rows = CHAIN_ROWS + ([] if report.skipped else PYHANKO_ROWS)
+    chain_rows = CHAIN_ROWS + ([] if f"{bench.CHAIN}: pyhanko" in report.skipped else PYHANKO_ROWS)
     expected += [f"CRL of {size}: {row}" for size in (10, 100) for row in chain_rows]
-    assert [row.name for row in report.rows] == expected
-    assert all(len(row.runs) == 1 and row.median > 0 for row in report.rows)
+    expected += [f"50 entries: {row}" for row in CRL_ROWS]
+    found = [row.name for row in report.rows if row.section not in (bench.ENROLL, bench.MANY)]
+    assert found == expected
+    assert all(len(row.runs) == 1 and row.median > 0 for row in report.rows if row.name in found)
+
+
+def test_our_ca_issues_as_many_as_it_is_asked_for_beside_scepserver_if_it_is_there(report):
+    rows = {row.name: row for row in report.rows if row.section in (bench.ENROLL, bench.MANY)}
+    theirs = {name for name in rows if "scepserver" in name or "of their own" in name}
+    missing = f"{bench.ENROLL}: scepserver" in report.skipped
+    assert bool(theirs) is not missing
+    assert {"16 at a time: ours, durable", "1 at a time: ours, durable"} <= set(rows)
+    assert "ours, up to number 21" in rows  # the CA's own is number 1
 
 
 def test_table_has_a_line_for_every_row_and_names_the_machine(report):
@@ -61,11 +82,14 @@ def test_a_median_is_the_middle_of_the_runs_and_the_spread_their_ends():
 def test_what_cannot_be_measured_here_is_said(monkeypatch, capsys):
     monkeypatch.setattr(peers, "why_not", lambda: "there is no strongSwan")
     monkeypatch.setattr(chain, "find_spec", lambda name: None)
+    monkeypatch.setattr(enrollment.shutil, "which", lambda name: None)
     words = ["--runs", "1", "--handshakes", "1", "--packets", "1", "--validations", "1"]
+    words += ["--enrollments", "1", "--certificates", "1", "--entries", "1"]
     assert bench.main(words) == 0
     out = capsys.readouterr().out
     assert "not measured: there is no strongSwan" in out
     assert f"not measured: {bench.NO_PYHANKO}" in out
+    assert f"not measured: {bench.NO_SCEPSERVER}" in out
 
 
 def test_every_part_of_a_handshake_is_seen_and_the_functions_are_put_back():
