@@ -13,6 +13,7 @@ import pytest
 
 from ikelab.errors import ConfigError
 from ikelab.ios.config_text import parse_config
+from ikelab.ios.log import NodeLog
 from ikelab.ios.typed import AnswerKind, Unanswered
 from ikelab.node.console import Console
 from ikelab.pki import pem
@@ -320,7 +321,7 @@ def test_a_challenge_is_typed_twice_and_reaches_the_request_only() -> None:
         office.type("hub", "crypto pki enroll ra", "one", "other")
     said = office.type("hub", "crypto pki enroll ra", "my-challenge", "my-challenge")
     assert b"my-challenge" in pem.read_pem(said)[0].der
-    logged = office.consoles["hub"].log.text(office.node("hub").log, office.net.now)
+    logged = NodeLog().text(office.node("hub").log, office.net.now)
     assert "my-challenge" not in logged and "my-challenge" not in repr(office.node("hub").log)
     assert "my-challenge" not in office.type("hub", "show running-config")
     assert "Certificate Request Fingerprint MD5" in logged
@@ -526,7 +527,7 @@ def test_an_offered_ca_certificate_is_answered_by_the_same_command() -> None:
     point = office.node("hub").router.trustpoints["ra"]
     assert office.type("hub", "crypto pki authenticate ra") == ""
     office.net.run(1)
-    shown = office.consoles["hub"].log.text(office.node("hub").log, office.net.now)
+    shown = NodeLog().text(office.node("hub").log, office.net.now)
     assert "Trustpoint 'ra' is a subordinate CA and holds a non self signed cert" in shown
     assert "% Do you accept this certificate? [yes/no]:" in shown
     assert "not accepted" in office.type("hub", "crypto pki authenticate ra", "no")

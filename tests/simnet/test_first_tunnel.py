@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from ikelab.ios.log import NodeLog
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.events import Refused, SendDatagram
 from ikelab.node.console import Console
@@ -106,7 +107,7 @@ def flap(net, name):
     lines = [f"crypto pki server {name}", "shutdown", "no shutdown", "end"]
     answer = console.configure(lines, net.now)
     net.do(net.nodes[name], answer.actions)
-    return console.log.text(net.nodes[name].log, net.now)
+    return NodeLog().text(net.nodes[name].log, net.now)
 
 
 def test_a_server_whose_storage_cannot_be_read_is_disabled_until_it_is_flapped_again():
@@ -133,7 +134,7 @@ def test_a_server_whose_storage_cannot_be_read_is_disabled_until_it_is_flapped_a
     assert server.status().state is ServerState.ENABLED
     assert (server.status().fingerprint, server.store.last_serial()) == (fingerprint, 1)
     assert net.run(5, lambda: not server.store.outbox())
-    assert "Writing root-ca.crl !" in Console(node.router, lambda: []).log.text(node.log, net.now)
+    assert "Writing root-ca.crl !" in NodeLog().text(node.log, net.now)
 
 
 def test_a_server_without_its_database_does_not_begin_anew_over_the_files_of_the_old_one():
@@ -145,7 +146,7 @@ def test_a_server_without_its_database_does_not_begin_anew_over_the_files_of_the
     del net.nodes["root-ca"]  # the router and all it knew
     second = net.add(load("root-ca"))
     net.run(60)
-    said = Console(second.router, lambda: []).log.text(second.log, net.now)
+    said = NodeLog().text(second.log, net.now)
     assert "root-ca is not started: storage-in-use: the storage holds the database of" in said
     assert second.router.servers["root-ca"].status().state is ServerState.DISABLED
     assert net.files == before

@@ -10,6 +10,7 @@ import pytest
 
 from ikelab.errors import ConfigError
 from ikelab.ios.config_text import parse_config
+from ikelab.ios.log import NodeLog
 from ikelab.node.console import Console
 from ikelab.pki.ca_events import RequestQueued, RequestRefused
 from ikelab.pki.events import (
@@ -159,7 +160,7 @@ def test_a_rejected_router_says_so_once_and_stops():
     hub = lab.node("hub")
     [failed] = hub.of(EnrollmentFailed)
     assert failed.rejected
-    console = lab.consoles["hub"].log.text([failed], lab.net.now)
+    console = NodeLog().text([failed], lab.net.now)
     assert "%PKI-6-CERTREJECT: Certificate enrollment request was rejected" in console
     asked = lab.asked("hub")
     lab.net.run(600 * MINUTE)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ikelab.errors import ConfigError
+from ikelab.ios.log import NodeLog
 from ikelab.node.console import Console
 from ikelab.node.events import FileStored, ReadStorage
 from ikelab.pki.cert_server import ServerState
@@ -82,7 +83,7 @@ def replaced(net: Simnet, name: str) -> SimNode:
 
 
 def log(net: Simnet, node: SimNode) -> str:
-    return Console(node.router, lambda: []).log.text(node.log, net.now)
+    return NodeLog().text(node.log, net.now)
 
 
 def shown(net: Simnet, node: SimNode, command: str) -> str:
