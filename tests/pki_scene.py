@@ -181,7 +181,8 @@ class Scene:
         ] + [
             (timer.remaining(now), "trustpoint", name)
             for name, trustpoint in self.trustpoints.items()
-            if (timer := trustpoint.next_timer()) is not None
+            for timer in (trustpoint.next_timer(), trustpoint.swap_timer)
+            if timer is not None
         ]
         return min(found, default=None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ikelab.ios.log_line import LogLine, own
-from ikelab.ios.text import grouped, serial_number, visible, without_user
+from ikelab.ios.text import date, grouped, serial_number, visible, without_user
 from ikelab.pki import ca_events as ca
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki import events as pki
@@ -47,6 +47,27 @@ def _trustpoint(notice: object) -> Iterator[LogLine]:
             yield own("PKI", text)
         case pki.CertificateInstalled():
             yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
+        case pki.NextCertificateHeld():
+            yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
+            number, start = serial_number(notice.serial), date(notice.start)
+            text = f"certificate {number} is held until its time, {start}"
+            yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
+        case pki.NextCaHeld():
+            ca, start = visible(notice.subject), date(notice.start)
+            number = serial_number(notice.serial)
+            text = f"the next CA certificate is here: {ca}, {number}, from {start}"
+            yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
+        case pki.CaRenewed():
+            ca, end = visible(notice.subject), date(notice.end)
+            text = f"{ca} has a new certificate, {serial_number(notice.serial)}, until {end}"
+            yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
+        case pki.NextCaMissing(trustpoint, reason, retry):
+            text = f"the renewal waits for the next CA certificate: {reason}"
+            yield own("PKI", f"trustpoint {trustpoint}: {text}; next look in {retry:.0f} s")
+        case pki.GenerationSwapped(trustpoint, serial, ca_serial):
+            own_part = "none of ours" if serial is None else f"certificate {serial_number(serial)}"
+            text = f"in force now: CA certificate {serial_number(ca_serial)}, {own_part}"
+            yield own("PKI", f"trustpoint {trustpoint}: {text}")
         case pki.EnrollmentFailed(trustpoint, reason, rejected):
             if rejected:
                 words = "Certificate enrollment request was rejected by Certificate Authority"
@@ -73,6 +94,12 @@ def _server(notice: object) -> Iterator[LogLine]:
             yield LogLine("%PKI-6-CS_ENABLED: Certificate server now enabled.")
         case ca.ServerDisabled():
             yield LogLine("%PKI-6-CS_DISABLED: Certificate server now disabled.")
+        case ca.RolloverAvailable(server, serial, start):
+            text = f"rollover certificate {serial_number(serial)} takes over {date(start)}"
+            yield own("CA", f"{server}: {text}")
+        case ca.RolloverDone(server, serial, end):
+            text = f"CA certificate {serial_number(serial)} is in force, until {date(end)}"
+            yield own("CA", f"{server}: {text}")
         case ca.CertificateRevoked(serial=serial, again=again):
             number = serial_number(serial)
             if again:

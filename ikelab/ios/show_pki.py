@@ -211,6 +211,10 @@ def _server(row: ServerRow) -> Iterator[str]:
         yield "CRL not present."
     yield f"Current primary storage dir: {row.storage or 'nvram:'}"
     yield f"Database Level: {_LEVELS[row.database_level]}"
+    if row.rollover_expires:
+        yield "Rollover status: available for rollover"
+        yield f"Rollover CA certificate fingerprint: {_fingerprint(row.rollover_fingerprint)}"
+        yield f"Rollover CA certificate expiration time: {date(row.rollover_expires)}"
     if row.overlap_days is not None:
         yield f"Auto-Rollover configured, overlap period {row.overlap_days} days"
     if row.rollover_timer:

@@ -155,7 +155,8 @@ class ServerRow:
     """A certificate server. status: as its state says; running: whether it answers requests.
 
     Fingerprints: MD5, upper-case hexadecimal, None where there is no certificate. registration: it
-    is an RA, and `fingerprint` that of its CA.
+    is an RA, and `fingerprint` that of its CA. rollover_timer: when the next CA certificate will be
+    made; rollover_fingerprint, rollover_expires: of that certificate, once it is there.
     """
 
     name: str
@@ -173,6 +174,8 @@ class ServerRow:
     storage: str | None = None
     overlap_days: int | None = None
     rollover_timer: datetime | None = None
+    rollover_fingerprint: str | None = None
+    rollover_expires: datetime | None = None
     pending_certificate: bool = False
     registration: bool = False
     ra_fingerprint: str | None = None

@@ -23,7 +23,8 @@ from ikelab.node.events import NodeAction
 from ikelab.node.pki_console import PkiConsole, printed_requests
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
-from ikelab.pki.cert_server import PASSWORD_MINUTES, CertificateServer
+from ikelab.pki.cert_server import CertificateServer
+from ikelab.pki.request_desk import PASSWORD_MINUTES
 from ikelab.types import Now
 
 

@@ -42,12 +42,13 @@ def _names_subject(peer_id: tuple[int, bytes], subject: bytes) -> bool:
 
 
 def trust_of(trustpoint: Trustpoint, parent: Trust | None = None) -> Trust:
-    """What peers are checked against: the CA accepted, or with `chain-validation continue` the
-    roots above it. parent: of the trustpoint that is named there, None where none is.
+    """What peers are checked against: the CA accepted (and the one that follows it), or with
+    `chain-validation continue` the roots above it. parent: of the trustpoint that is named there,
+    None where none is.
     """
     name, methods = trustpoint.config.name, trustpoint.config.revocation_check
     if trustpoint.config.chain_validation == "stop":
-        return Trust(name, trustpoint.anchors[:1], methods)
+        return Trust(name, trustpoint.issuing_cas, methods)
     held = [load_certificate(der) for der in trustpoint.anchors]
     roots = tuple(item.der for item in held if item.is_self_issued)
     below = tuple(item.der for item in held if not item.is_self_issued)

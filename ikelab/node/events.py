@@ -88,6 +88,11 @@ class AcquireSa:
     flow: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """Event: the date was set, forth or back. What is due is done, whatever the timers say."""
+
+
 NodeEvent = (
     isakmp.Event
     | HttpReply
@@ -97,6 +102,7 @@ NodeEvent = (
     | StorageRead
     | StorageNotRead
     | AcquireSa
+    | ClockStepped
 )
 NodeAction = (
     isakmp.Action

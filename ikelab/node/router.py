@@ -20,6 +20,7 @@ from ikelab.isakmp.engine import IsakmpEngine
 from ikelab.node.credentials import accepted, credential_of, trust_of
 from ikelab.node.events import (
     AcquireSa,
+    ClockStepped,
     FileNotStored,
     FileStored,
     NodeAction,
@@ -39,9 +40,12 @@ from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.events import (
     CaCertificateAccepted,
     CertificateInstalled,
+    GenerationSwapped,
     HttpFailed,
     HttpReply,
     HttpRequest,
+    NextCaHeld,
+    NextCertificateHeld,
 )
 from ikelab.pki.registration_authority import RegistrationAuthority, Upstream
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
@@ -104,6 +108,8 @@ class Router:
         match event:
             case isakmp.TimerFired():
                 return self._fire(now)
+            case ClockStepped():
+                return self._fire(now, stepped=True)
             case HttpReply(handle) | HttpFailed(handle):
                 return self._web_answer(handle, event, now)
             case FileStored(server) | FileNotStored(server):
@@ -120,6 +126,7 @@ class Router:
         """What the engines wait for, in no order."""
         timers = [self.isakmp.next_timer()]
         timers += [trustpoint.next_timer() for trustpoint in self.trustpoints.values()]
+        timers += [trustpoint.swap_timer for trustpoint in self.trustpoints.values()]
         timers += [timer for server in self.servers.values() for timer in server.timers()]
         timers += [queue.next_timer() for queue in self.queues.values()]
         return [timer for timer in timers if timer is not None]
@@ -220,6 +227,7 @@ class Router:
         actions = self.queues[name].opened(event, identity, now)
         if actions and name in self.trustpoints:
             actions += self._enroll_by_itself(name, now)
+            actions += self._generation_came(name, now)  # it may have been killed in between
         return actions
 
     def _configure_trustpoints(self, before: RunningConfig, now: Now) -> list[NodeAction]:
@@ -243,6 +251,8 @@ class Router:
             )
         for name, trustpoint in self.trustpoints.items():
             trustpoint.config = config_in_force(self.config, trustpoint)
+            server = self.servers.get(name)
+            trustpoint.overlap = None if server is None else server.rollover_overlap
             actions += self._enroll_by_itself(name, now)
         return actions
 
@@ -323,6 +333,8 @@ class Router:
                 actions += self._enroll_by_itself(name, now)
             elif isinstance(action, CertificateInstalled):
                 actions += self._certificate_came(name, now)
+            elif isinstance(action, NextCaHeld | NextCertificateHeld | GenerationSwapped):
+                actions += self._generation_came(name, now)
         return actions + self._fall_back(name, actions, now)
 
     def _fall_back(self, name: str, told: Sequence[NodeAction], now: Now) -> list[NodeAction]:
@@ -359,6 +371,20 @@ class Router:
         key = self.nvram.load_key(credential.key_label)
         assert key is not None, "nvram keeps a certificate with its key"
         notices = server.install_certificate(credential.certificate, credential.chain, key, now)
+        return [*notices, *self._pump(name)]
+
+    def _generation_came(self, name: str, now: Now) -> list[NodeAction]:
+        """A next generation is held, or in force: for peers, IKE, and the server of the name."""
+        point, server = self.trustpoints[name], self.servers.get(name)
+        if server is None:
+            return self._refresh_isakmp(now)
+        held = point.following
+        if held is None and server.config.mode == "ra":
+            return self._certificate_came(name, now)
+        key = None if held is None else self.nvram.load_key(held.key_label or "")
+        if held is None or held.certificate is None or key is None:
+            return []  # a CA has its own copy of what is in force
+        notices = server.install_certificate(held.certificate, held.ca_certificates, key, now)
         return [*notices, *self._pump(name)]
 
     # --- IKE ----------------------------------------------------------------------------------
@@ -437,15 +463,17 @@ class Router:
     def _pump(self, server: str) -> list[NodeAction]:
         return self.queues[server].pump()
 
-    def _fire(self, now: Now) -> list[NodeAction]:
+    def _fire(self, now: Now, *, stepped: bool = False) -> list[NodeAction]:
+        """What is due; where the clock was set, whatever goes by the date is asked."""
         actions: list[NodeAction] = []
         if _is_due(self.isakmp.next_timer(), now):
             actions += self._ike(isakmp.TimerFired(), now)
         for name, point in list(self.trustpoints.items()):
-            if _is_due(point.next_timer(), now):
+            timers = (point.next_timer(), point.swap_timer)
+            if stepped or any(_is_due(timer, now) for timer in timers):
                 actions += self._trustpoint(name, enrollment.TimerFired(), now)
         for name, server in self.servers.items():
-            if _is_due(server.next_timer(), now):
+            if stepped or _is_due(server.next_timer(), now):
                 actions += server.tick(now)
                 asked = server.ask(now)
                 actions += [replace(a, handle=f"{_SERVER}{name} {a.handle}") for a in asked]

@@ -138,7 +138,11 @@ def _names(name: bytes) -> tuple[str, ...]:
 
 
 def _certificate_row(
-    certificate: Certificate, kind: CertificateKind, trustpoint: Trustpoint
+    certificate: Certificate,
+    kind: CertificateKind,
+    trustpoint: Trustpoint,
+    *,
+    rollover: bool = False,
 ) -> CertificateRow:
     subject = {key: value for rdn in read_name(certificate.subject) for key, value in rdn}
     is_ca = certificate.is_ca
@@ -152,13 +156,14 @@ def _certificate_row(
         end=certificate.not_after,
         trustpoints=(trustpoint.config.name,),
         crl_urls=certificate.crl_urls,
-        renew=None if kind is CertificateKind.CA else trustpoint.renew_date,
+        renew=None if kind is not CertificateKind.ROUTER or rollover else trustpoint.renew_date,
         name=subject.get("hostname"),
         address=subject.get("ipaddress"),
         device_serial=subject.get("serialNumber"),
         fingerprint_md5=fingerprint(certificate.der, "md5"),
         fingerprint_sha1=fingerprint(certificate.der, "sha1"),
         storage=_storage_name(certificate),
+        rollover=rollover,
     )
 
 
@@ -172,18 +177,38 @@ def _storage_name(certificate: Certificate) -> str:
 
 def _certificate_rows(router: Router) -> Iterator[CertificateRow]:
     for point in router.trustpoints.values():
-        credential = point.credential
-        if credential is not None:
-            own = load_certificate(credential.certificate)
-            kind = CertificateKind.SUBORDINATE_CA if own.is_ca else CertificateKind.ROUTER
-            yield _certificate_row(own, kind, point)
         server = router.servers.get(point.config.name)
-        anchors = list(point.anchors[:1])
         if server is not None and server.config.mode == "root":
-            authority = server.store.load_authority()
-            anchors = [] if authority is None else [authority.certificate]
-        for der in anchors:
-            yield _certificate_row(load_certificate(der), CertificateKind.CA, point)
+            yield from _root_rows(point, server)
+            continue
+        held, after, anchors = point.credential, point.following, point.anchors[:1]
+        if after is not None:
+            new_ca = after.ca_certificates[:1] if after.ca_certificates[:1] != anchors else ()
+            yield from _generation_rows(point, after.certificate, new_ca, rollover=True)
+        yield from _generation_rows(point, None if held is None else held.certificate, anchors)
+
+
+def _generation_rows(
+    point: Trustpoint, own: bytes | None, cas: Sequence[bytes], *, rollover: bool = False
+) -> Iterator[CertificateRow]:
+    """The guide shows what comes next before what is in force."""
+    if own is not None:
+        certificate = load_certificate(own)
+        is_ca = certificate.is_ca
+        kind = CertificateKind.SUBORDINATE_CA if is_ca else CertificateKind.ROUTER
+        yield _certificate_row(certificate, kind, point, rollover=rollover)
+    for der in cas:
+        ca = load_certificate(der)
+        yield _certificate_row(ca, CertificateKind.CA, point, rollover=rollover)
+
+
+def _root_rows(point: Trustpoint, server: CertificateServer) -> Iterator[CertificateRow]:
+    """A root's trustpoint holds nothing but what the server has."""
+    present, after = server.certificates
+    for der in filter(None, (after,)):
+        yield _certificate_row(load_certificate(der), CertificateKind.CA, point, rollover=True)
+    for der in filter(None, (present,)):
+        yield _certificate_row(load_certificate(der), CertificateKind.CA, point)
 
 
 def _pending_rows(router: Router) -> Iterator[PendingCertificateRow]:
@@ -237,6 +262,9 @@ def _server_row(server: CertificateServer) -> ServerRow:
         crl_next_update=status.crl_next_update,
         storage=status.database_url,
         overlap_days=None if config.auto_rollover is None else config.auto_rollover.days,
+        rollover_timer=status.rollover_date,
+        rollover_fingerprint=status.rollover_fingerprint,
+        rollover_expires=status.rollover_expires,
         pending_certificate=status.state is ServerState.REQUEST_PENDING,
         registration=config.mode == "ra",
         ra_fingerprint=status.ra_fingerprint,

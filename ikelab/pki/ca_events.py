@@ -44,6 +44,27 @@ class ServerDisabled:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloverAvailable:
+    """Notice: there is a next CA certificate, which takes over at `start`. serial: its own."""
+
+    server: str
+    serial: int
+    start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverDone:
+    """Notice: another CA certificate is in force. again: it was before, and the clock went back
+    or forth since.
+    """
+
+    server: str
+    serial: int
+    end: datetime
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RequestQueued:
     """Notice: a request waits to be granted. fingerprint: MD5 of the PKCS#10, upper-case hex."""
 
@@ -183,6 +204,8 @@ CaNotice = (
     ServerKeyGenerated
     | ServerEnabled
     | ServerDisabled
+    | RolloverAvailable
+    | RolloverDone
     | RequestQueued
     | RequestGranted
     | RequestAuthorized

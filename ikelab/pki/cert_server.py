@@ -7,11 +7,9 @@ number, certificate, reply. SCEP's messages are in `scep_server.py`, signing in 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -25,8 +23,9 @@ from ikelab.pki.ca_events import (
     HttpIn,
     HttpOut,
     RequestRefused,
-    RequestRejected,
     RequestRemoved,
+    RolloverAvailable,
+    RolloverDone,
     ServerDisabled,
     ServerEnabled,
     ServerKeyGenerated,
@@ -44,16 +43,16 @@ from ikelab.pki.issuer import (
     sign_ca_certificate,
     sign_crl,
 )
-from ikelab.pki.pasted_request import queue_pasted
 from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.recovery import StorageContents, restore
-from ikelab.pki.scep_server import ScepServer, queued_notice
+from ikelab.pki.request_desk import RequestDesk
+from ikelab.pki.rollover import following, in_force, make_next, other_issuers, rollover_date
+from ikelab.pki.scep_server import ScepServer
+from ikelab.pki.server_state import PUBLISHING, TABLE, ServerInput, ServerState, ServerStatus
 from ikelab.pki.store import (
     Authority,
     CaStore,
-    EnrollmentRequest,
     IssuedCertificate,
-    RequestState,
     RsaKeys,
 )
 from ikelab.pki.x509 import (
@@ -64,84 +63,14 @@ from ikelab.pki.x509 import (
 )
 from ikelab.types import Now, Rng, TimeBase, Timer
 
+__all__ = ["TABLE", "CertificateServer", "ServerInput", "ServerState", "ServerStatus"]
+
 # `lifetime enrollment-request`: a week in IOS.
 REQUEST_LIFETIME = timedelta(days=7)
-# A one-time password holds an hour unless told otherwise, as IOS has it.
-PASSWORD_MINUTES = 60
 _CLOCK_RETRY = 10.0  # seconds between looks at an unsynchronized clock
 
 
-class ServerState(Enum):
-    """States of a certificate server; the values are what `show crypto pki server` says."""
-
-    DISABLED = "disabled"
-    CLOCK_NOT_SET = "disabled, clock not set"
-    STORAGE_LOST = "disabled, Storage not accessible"
-    REQUEST_PENDING = "disabled, CA Certificate request is pending"
-    EXPIRED = "disabled, CA certificate expired"
-    ENABLED = "enabled"
-
-
-class ServerInput(Enum):
-    """What can happen to a certificate server. START_*: `no shut`, as what it finds."""
-
-    START_UNSYNCHRONIZED = "no shut without a clock"
-    START_SELF_SIGNED = "no shut of a root without a certificate"
-    START_SUBORDINATE = "no shut of a sub-CA without a certificate"
-    START = "no shut with a certificate"
-    CERTIFICATE = "certificate from the CA above"
-    EXPIRE = "end of the CA certificate"
-    LOSE_STORAGE = "storage not accessible"
-    SHUT = "shut"
-
-
-_S = ServerState
-_I = ServerInput
-_STARTS = {
-    _I.START_UNSYNCHRONIZED: ("", _S.CLOCK_NOT_SET),
-    _I.START_SELF_SIGNED: ("sign_itself", _S.ENABLED),
-    _I.START_SUBORDINATE: ("write_serial", _S.REQUEST_PENDING),
-    _I.START: ("publish", _S.ENABLED),
-    _I.LOSE_STORAGE: ("", _S.STORAGE_LOST),
-    _I.SHUT: ("", _S.DISABLED),
-}
-_STOPS = {_I.LOSE_STORAGE: ("", _S.STORAGE_LOST), _I.SHUT: ("", _S.DISABLED)}
-
-# (state, input) -> (step, new state). A pair that is not here is refused.
-TABLE: Mapping[ServerState, Mapping[ServerInput, tuple[str, ServerState]]] = {
-    _S.DISABLED: _STARTS,
-    _S.CLOCK_NOT_SET: _STARTS,
-    _S.STORAGE_LOST: _STARTS,
-    _S.REQUEST_PENDING: _STOPS | {_I.CERTIFICATE: ("install", _S.ENABLED)},
-    _S.EXPIRED: _STOPS | {_I.CERTIFICATE: ("install", _S.ENABLED)},
-    _S.ENABLED: _STOPS | {_I.CERTIFICATE: ("install", _S.ENABLED), _I.EXPIRE: ("", _S.EXPIRED)},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """What `show crypto pki server` prints. Fingerprints: MD5, upper-case hex, None if not there.
-
-    upper_fingerprint: of the CA above, None for a root. pending: requests waiting. ra_fingerprint:
-    of an RA's own certificate; `fingerprint` is then that of its CA.
-    """
-
-    name: str
-    state: ServerState
-    issuer: str
-    fingerprint: str | None
-    upper_fingerprint: str | None
-    grant: str
-    last_serial: int
-    expires: datetime | None
-    crl_next_update: datetime | None
-    database_level: str
-    database_url: str | None
-    pending: int
-    ra_fingerprint: str | None = None
-
-
-class CertificateServer:
+class CertificateServer(RequestDesk):
     """One certificate server. legacy: the algorithms and formats of 2009 (MD5, DES, v1 CRLs)."""
 
     def __init__(
@@ -178,8 +107,8 @@ class CertificateServer:
             self._retry_at = now.elapsed + _CLOCK_RETRY
             return self._input(ServerInput.START_UNSYNCHRONIZED, now)
         if self._ca is not None:
-            notices = self._input(ServerInput.START, now)
-            return notices + self._expire(now)
+            notices = self._swap(now)
+            return notices + self._input(ServerInput.START, now) + self._follow_clock(now)
         if self.config.mode != "root":
             return self._input(ServerInput.START_SUBORDINATE, now)
         return self._input(ServerInput.START_SELF_SIGNED, now)
@@ -219,6 +148,9 @@ class CertificateServer:
         if old is not None:
             same = public_key_info(old.key) == public_key_info(key)
             generation = old.generation + (0 if same else 1)
+            if not same and ca.not_before > now.wall:
+                following = Authority(generation, key, certificate, tuple(chain))
+                return self._hold_next(following, now)
         self._require(ServerInput.CERTIFICATE)
         authority = Authority(generation, key, certificate, tuple(chain))
         archived = self._save(authority)
@@ -226,6 +158,16 @@ class CertificateServer:
         self.store.raise_last_serial(1)
         self._take(authority)
         return archived + self._input(ServerInput.CERTIFICATE, now)
+
+    def _hold_next(self, following: Authority, now: Now) -> list[CaNotice]:
+        """The certificate that takes over at the end of ours. Nothing new where it is held."""
+        if any(item.certificate == following.certificate for item in self.store.generations()):
+            return []
+        self.store.save_rollover(following, [])
+        available = _rollover_available(self.config.name, following)
+        if self.state is not ServerState.ENABLED:  # shut, but its trustpoint went on
+            return [available]
+        return [*self._input(ServerInput.NEXT_CERTIFICATE, now), available]
 
     def _save(self, authority: Authority) -> list[CaNotice]:
         """Keep a new authority, with its archive on the way to the storage."""
@@ -247,9 +189,11 @@ class CertificateServer:
         notices: list[CaNotice] = []
         if step == "sign_itself":
             notices += self._sign_itself(now)
+        if step == "make_next":
+            notices += self._make_next()
         if step == "write_serial" and self.config.mode == "sub-cs":
             self.store.queue_files([serial_file(self.config.name, self.store.last_serial())])
-        if new_state is ServerState.ENABLED:
+        if step in PUBLISHING:
             notices += self.publish_crl(now)
         was, self.state = self.state, new_state
         if new_state is ServerState.ENABLED and was is not ServerState.ENABLED:
@@ -270,6 +214,15 @@ class CertificateServer:
         archived = self._save(authority)
         self._take(authority)
         return [ServerKeyGenerated(self.config.name, key.key_size), *archived]
+
+    def _make_next(self) -> list[CaNotice]:
+        assert self._authority is not None
+        key = self._keys.rsa_key(self.config.name, self._authority.key.key_size)
+        made = make_next(self.config, self.store, self._authority, key)
+        return [
+            ServerKeyGenerated(self.config.name, key.key_size),
+            _rollover_available(self.config.name, made),
+        ]
 
     def _take(self, authority: Authority) -> None:
         self._authority = authority
@@ -295,6 +248,8 @@ class CertificateServer:
         if self.state is not ServerState.ENABLED or self._ca is None:
             return []
         found = [Timer.at(self._ca.not_after, f"{name}: end of the CA certificate")]
+        if self._rollover_at is not None:
+            found.append(Timer.at(self._rollover_at, f"{name}: rollover"))
         if self._crl_due is not None:
             found.append(Timer.at(self._crl_due, f"{name}: CRL", routine=True))
         oldest = self.store.oldest_pending()
@@ -313,10 +268,8 @@ class CertificateServer:
                 return self.no_shut(now)
             self._retry_at = now.elapsed + _CLOCK_RETRY
             return []
+        notices = self._follow_clock(now)
         if self.state is not ServerState.ENABLED:
-            return []
-        notices = self._expire(now)
-        if notices:
             return notices
         for request in self._pending():
             if request.received + REQUEST_LIFETIME <= now.wall and request.request_id is not None:
@@ -334,74 +287,61 @@ class CertificateServer:
         """The answer to `ask`."""
         return []
 
-    def _expire(self, now: Now) -> list[CaNotice]:
-        if self._ca is not None and self._ca.not_after <= now.wall:
-            return self._input(ServerInput.EXPIRE, now)
-        return []
+    def _follow_clock(self, now: Now) -> list[CaNotice]:
+        """The CA certificate of this moment, or none any more, and the next one when it is time."""
+        if self.state not in (ServerState.ENABLED, ServerState.EXPIRED) or self._ca is None:
+            return []
+        notices = self._swap(now)
+        if notices:
+            notices += self._input(ServerInput.SWAP, now)
+        holds = now.wall < self._ca.not_after
+        if not holds and self.state is ServerState.ENABLED:
+            notices += self._input(ServerInput.EXPIRE, now)
+        if holds and self.state is ServerState.EXPIRED:
+            notices += self._input(ServerInput.RECOVER, now)
+        if holds and self._rollover_at is not None and self._rollover_at <= now.wall:
+            notices += self._input(ServerInput.ROLLOVER, now)
+        return notices
+
+    def _catch_up(self, now: Now) -> list[CaNotice]:
+        """Somebody asks before the timer came: the generation of this moment is to answer."""
+        wanted = in_force(self.store.generations(), now.wall)
+        present = self._authority
+        is_other = wanted and present and wanted.generation != present.generation
+        return self._follow_clock(now) if is_other or self.state is ServerState.EXPIRED else []
+
+    def _swap(self, now: Now) -> list[CaNotice]:
+        """Take the generation of this moment in force; [] where it is already.
+
+        What is saved here is all there is to lose: whoever is killed before finds the rollover
+        certificate in the store, and whoever is killed after starts with it.
+        """
+        present, wanted = self._authority, in_force(self.store.generations(), now.wall)
+        if wanted is None or present is None or wanted.generation == present.generation:
+            return []
+        following = self.store.load_rollover()
+        again = following is None or following.generation != wanted.generation
+        archived = [] if again else self._save(wanted)
+        self._take(wanted)
+        ca = load_certificate(wanted.certificate)
+        return [*archived, RolloverDone(self.config.name, ca.serial, ca.not_after, again)]
+
+    @property
+    def _rollover_at(self) -> datetime | None:
+        """When a root is to make its next certificate; None where there is one. A subordinate CA's
+        trustpoint asks for it.
+        """
+        if self._authority is None or self._ca is None or self.config.mode != "root":
+            return None
+        date = rollover_date(self.config, self._ca)
+        return None if date is None or following(self.store, self._authority) else date
+
+    @property
+    def rollover_overlap(self) -> timedelta | None:
+        """How long before the end of the CA certificate its trustpoint asks for the next one."""
+        return self.config.auto_rollover if self.config.mode == "sub-cs" else None
 
     # --- commands ---------------------------------------------------------------------------------
-
-    def requests(self) -> tuple[EnrollmentRequest, ...]:
-        """`info requests`, by id."""
-        return self.store.requests()
-
-    def paste_request(
-        self, request: bytes, form: str, now: Now
-    ) -> tuple[EnrollmentRequest, list[CaNotice]]:
-        """`request pkcs10 terminal`: the request as it stands afterwards; `grant auto` grants it.
-
-        request: PKCS #10, DER. form: "pem" or "base64". Raises PkiError.
-        """
-        issuer = self._issuer()
-        row = queue_pasted(issuer, request, form, self._rng, now.wall)
-        if row.automatic and row.state is RequestState.PENDING:
-            _, granted = issuer.grant(row, now.wall)
-            return self.store.find_request(row.key) or row, [granted]
-        return row, [queued_notice(self.config.name, row)]
-
-    def grant(self, request_id: int | None, now: Now) -> list[CaNotice]:
-        """`grant <1-999>`, or `grant all` with None: what can be granted is, the rest is told.
-
-        Raises PkiError("unknown-request") for an id that is not listed.
-        """
-        issuer = self._issuer()
-        wanted = self._pending() if request_id is None else (self._listed(request_id),)
-        notices: list[CaNotice] = []
-        for request in wanted:
-            try:
-                notices.append(issuer.grant(request, now.wall)[1])
-            except PkiError as error:
-                notices.append(self._refused("grant", request, error.reason, error.detail))
-        return notices
-
-    def reject(self, request_id: int | None) -> list[CaNotice]:
-        """`reject <1-999>`, or all pending ones. Raises PkiError("unknown-request")."""
-        wanted = self._pending() if request_id is None else (self._listed(request_id),)
-        notices: list[CaNotice] = []
-        for request in wanted:
-            number = request.request_id or 0
-            if self.store.reject_request(request.number):
-                notices.append(RequestRejected(self.config.name, number))
-            else:
-                detail = f"request {number} is not pending any more"
-                notices.append(self._refused("reject", request, "not-pending", detail))
-        return notices
-
-    def remove(self, request_id: int | None) -> list[CaNotice]:
-        """`remove <1-999>`, or all requests. Raises PkiError("unknown-request")."""
-        wanted = self.requests() if request_id is None else (self._listed(request_id),)
-        return [
-            RequestRemoved(self.config.name, request.request_id, False)
-            for request in wanted
-            if request.request_id is not None and self.store.remove_request(request.number)
-        ]
-
-    def generate_password(self, now: Now, minutes: int = PASSWORD_MINUTES) -> str:
-        """`password generate`: 16 hexadecimal digits that let one router in, once, unasked."""
-        password = self._rng.draw("one_time_password", 8).hex().upper()
-        digest = hashlib.sha256(password.encode()).digest()
-        self.store.add_password(digest, now.wall + timedelta(minutes=minutes))
-        return password
 
     def revoke(self, serial: int, now: Now, reason: int | None = None) -> list[CaNotice]:
         """`revoke SERIAL`: in the CRL that is published with it. reason: RFC 5280 section 5.3.1.
@@ -440,6 +380,9 @@ class CertificateServer:
         """The present state, for `show`."""
         authority, crl, ca = self._authority, self.store.load_crl(), self._ca
         chain = () if authority is None else authority.chain
+        after = None if authority is None else following(self.store, authority)
+        next_ca = None if after is None else load_certificate(after.certificate)
+        date = None if ca is None or next_ca is not None else rollover_date(self.config, ca)
         return ServerStatus(
             name=self.config.name,
             state=self.state,
@@ -453,23 +396,18 @@ class CertificateServer:
             database_level=self.config.database_level,
             database_url=self.config.database_url,
             pending=len(self._pending()),
+            rollover_fingerprint=None if next_ca is None else fingerprint(next_ca.der, "md5"),
+            rollover_expires=None if next_ca is None else next_ca.not_after,
+            rollover_date=date,
         )
 
-    def _pending(self) -> tuple[EnrollmentRequest, ...]:
-        return tuple(
-            request for request in self.store.requests() if request.state is RequestState.PENDING
-        )
-
-    def _listed(self, request_id: int) -> EnrollmentRequest:
-        request = self.store.request(request_id)
-        if request is None:
-            raise PkiError("unknown-request", f"there is no enrollment request {request_id}")
-        return request
-
-    def _refused(
-        self, message: str, request: EnrollmentRequest, reason: str, detail: str
-    ) -> RequestRefused:
-        return RequestRefused(self.config.name, message, request.key.transaction_id, reason, detail)
+    @property
+    def certificates(self) -> tuple[bytes | None, bytes | None]:
+        """The CA certificate in force and the next one, DER."""
+        if self._authority is None:
+            return None, None
+        after = following(self.store, self._authority)
+        return self._authority.certificate, None if after is None else after.certificate
 
     # --- HTTP -------------------------------------------------------------------------------------
 
@@ -478,9 +416,25 @@ class CertificateServer:
 
         Errors of the store pass: a CA that cannot remember must not answer.
         """
+        notices = self._catch_up(now)
         try:
             issuer = self._issuer()
         except PkiError as error:
             refused = RequestRefused(self.config.name, "HTTP", "", error.reason, error.detail)
-            return HttpOut(503, "text/plain", b"not in service\n", (refused,))
-        return ScepServer(issuer, self._rng).answer(request, now.wall)
+            return HttpOut(503, "text/plain", b"not in service\n", (*notices, refused))
+        server = ScepServer(
+            issuer,
+            self._rng,
+            lambda: self._other_issuers(issuer),
+            lambda: following(self.store, issuer.authority),
+        )
+        answer = server.answer(request, now.wall)
+        return replace(answer, notices=(*notices, *answer.notices)) if notices else answer
+
+    def _other_issuers(self, present: Issuer) -> Iterable[Issuer]:
+        return other_issuers(present)
+
+
+def _rollover_available(server: str, following: Authority) -> RolloverAvailable:
+    ca = load_certificate(following.certificate)
+    return RolloverAvailable(server, ca.serial, ca.not_before)

@@ -8,6 +8,7 @@ the console and syslog are made in `ios/log.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,60 @@ class CertificateInstalled:
 
 
 @dataclass(frozen=True, slots=True)
+class NextCaHeld:
+    """Notice: the next CA certificate is held beside the present one. start: when it begins."""
+
+    trustpoint: str
+    subject: str
+    serial: int
+    start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NextCaMissing:
+    """Notice: a renewal waits for the next CA certificate, which the CA does not have yet.
+
+    retry: seconds to the next look.
+    """
+
+    trustpoint: str
+    reason: str
+    retry: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaRenewed:
+    """Notice: the CA has a new certificate for the same key, which takes the old one's place."""
+
+    trustpoint: str
+    subject: str
+    serial: int
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NextCertificateHeld:
+    """Notice: a certificate came whose time is not yet; it is held beside the present one."""
+
+    trustpoint: str
+    serial: int
+    issuer: str
+    subject: str
+    start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSwapped:
+    """Notice: the generation that was held beside is in force. serial: of the router's own
+    certificate, None where it has to enroll anew. ca_serial: of its CA's.
+    """
+
+    trustpoint: str
+    serial: int | None
+    ca_serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class EnrollmentFailed:
     """Notice (%PKI-6-CERTFAIL): given up or refused. reason: a sentence for a person.
 
@@ -119,6 +174,11 @@ PkiNotice = (
     | RequestSent
     | EnrollmentPending
     | CertificateInstalled
+    | NextCaHeld
+    | NextCaMissing
+    | CaRenewed
+    | NextCertificateHeld
+    | GenerationSwapped
     | EnrollmentFailed
     | CrlInstalled
     | CrlRefused

@@ -80,18 +80,24 @@ def sign_ca_certificate(
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Signs what the queue holds, and records it before anybody sees it."""
+    """Signs what the queue holds, and records it before anybody sees it.
+
+    known_as: the certificate by which the requester knows the CA, where that is a former one of
+    the same key. is_next: the CA is the one that follows, and signs ahead of its time.
+    """
 
     config: CertServerConfig
     store: CaStore
     authority: Authority
     ca: Certificate
     legacy: bool
+    known_as: Certificate | None = None
+    is_next: bool = False
 
     @property
     def signer(self) -> Certificate:
         """Whose key opens and signs SCEP messages: the CA itself."""
-        return self.ca
+        return self.known_as or self.ca
 
     def check(self, request: CertificateRequest) -> None:
         """Raise PkiError for a request that can only be refused, however it is granted."""
@@ -106,12 +112,14 @@ class Issuer:
         """Sign and record the answer to a pending request; (DER, notice).
 
         request: what waits, where its reader has it still: it is not verified twice.
-        Raises PkiError("ca-expired"), or PkiError("not-pending") if somebody was faster: the
-        serial number reserved is then skipped and the certificate signed is thrown away.
+        Raises PkiError("ca-expired", "ca-ends"), or PkiError("not-pending") if somebody was faster:
+        the serial number reserved is then skipped and the certificate signed is thrown away.
         """
-        check_dates(self.config, self.ca, now)
+        if not self.is_next:
+            check_dates(self.config, self.ca, now)
         if request is None or request.der != waiting.request:
             request = load_request(waiting.request, legacy=self.legacy)
+        start = self._start(waiting, request, now)
         serial = self.store.reserve_serial()
         der = sign_certificate(
             self.config,
@@ -120,7 +128,7 @@ class Issuer:
             request,
             waiting.kind,
             serial,
-            now,
+            start,
             self.legacy,
         )
         files = issued_files(self.config, der, self.store.last_serial())
@@ -130,6 +138,29 @@ class Issuer:
             )
         subject = format_name(request.subject)
         return der, RequestGranted(self.config.name, waiting.request_id or 0, serial, subject)
+
+    def _start(
+        self, waiting: EnrollmentRequest, request: CertificateRequest, now: datetime
+    ) -> datetime:
+        """Now; of the next CA not before its own start; a CA's new key when the old one's ends.
+
+        So the guide's du-subca has 0x20 until 11:59:41 and 0x21 from then on. Raises
+        PkiError("ca-ends") where that is the end of this CA too.
+        """
+        start = max(now, self.ca.not_before) if self.is_next else now
+        old = self.store.issued(waiting.key.renews)
+        if waiting.kind is RequestKind.SUB_CA and old is not None:
+            renewed = load_certificate(old.certificate)
+            if renewed.public_key_info != request.public_key_info:
+                start = max(start, renewed.not_after)
+        if start >= self.ca.not_after:
+            raise PkiError(
+                "ca-ends",
+                f"{format_name(request.subject)} ends with its CA {self.config.name}: what follows"
+                " is asked of the next CA certificate (GetNextCACert)",
+                fail_info=FailInfo.BAD_REQUEST,
+            )
+        return start
 
 
 def check_dates(config: CertServerConfig, ca: Certificate, now: datetime) -> None:
@@ -149,15 +180,15 @@ def sign_certificate(
     request: CertificateRequest,
     kind: RequestKind,
     serial: int,
-    now: datetime,
+    start: datetime,
     legacy: bool,
 ) -> bytes:
-    """A certificate for a request, from now and never longer than the CA's own. DER.
+    """A certificate for a request, from `start` and never longer than the CA's own. DER.
 
     Of what the requester wrote only name, key and alternative names are taken over; what the
     certificate may be used for is the CA's decision.
     """
-    start = now.replace(microsecond=0)
+    start = start.replace(microsecond=0)
     is_ca = kind is RequestKind.SUB_CA
     fqdns, addresses = ((), ()) if is_ca else _alternative_names(request, legacy)
     return build_certificate(

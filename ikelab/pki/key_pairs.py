@@ -12,7 +12,7 @@ from ikelab.pki.store import Nvram, RsaKeys, StoredTrustpoint
 from ikelab.pki.x509 import load_certificate
 
 # IOS keeps the key pair of a certificate that is not there yet under the label with this mark.
-_REGENERATED = "#"
+REGENERATED = "#"
 
 
 def key_bits(legacy: bool, ca: bool) -> int:
@@ -39,9 +39,16 @@ class KeyPairs:
         self._nvram.save_key(label, key)
         return key, [KeyPairGenerated(label, key.key_size)]
 
-    def regenerate(self, label: str) -> tuple[str, RSAPrivateKey, list[TrustpointAction]]:
-        """A fresh pair beside the one in use: its label, itself, and the notice of it."""
-        beside = label + _REGENERATED
+    def regenerate(
+        self, stored: StoredTrustpoint
+    ) -> tuple[str, RSAPrivateKey, list[TrustpointAction]]:
+        """A fresh pair beside the one in use: its label, itself, and the notice of it.
+
+        Two trustpoints that share a pair make each its own: one may keep it for months.
+        """
+        label = stored.key_label or stored.name
+        shared = set(self._nvram.key_users(label)) - {stored.name}
+        beside = (f"{label}.{stored.name}" if shared else label) + REGENERATED
         self._nvram.delete_key(beside)
         return beside, *self.load_or_make(beside)
 
@@ -54,14 +61,28 @@ class KeyPairs:
         guide's hub has one key pair under two trustpoints: replacing it at the renewal of one would
         leave the other with a certificate and no key.
         """
-        if label == stored.key_label or not label.endswith(_REGENERATED):
+        if label == stored.key_label or not label.endswith(REGENERATED):
             return label, None
         key = self._nvram.load_key(label)
         assert key is not None, "a pending request keeps its key"
-        base = label.removesuffix(_REGENERATED)
+        base = label.removesuffix(REGENERATED)
         others = set(self._nvram.key_users(base)) - {stored.name}
         final = f"{base}.{stored.name}" if others else base
         return final, (final, key)
+
+    def signer_of_pending(self, stored: StoredTrustpoint) -> Signer | None:
+        """Who signed the request that waits, and signs the polls for it, whatever has ended since;
+        None for a first enrollment.
+        """
+        if stored.pending is None or not stored.pending.renews:
+            return None
+        held = (stored, stored.beside) if stored.beside is not None else (stored,)
+        for generation in held:
+            certificate, label = generation.certificate, generation.key_label
+            key = None if label is None else self._nvram.load_key(label)
+            if certificate is not None and key is not None:
+                return Signer(load_certificate(certificate), key)
+        return None
 
     def holder(self, stored: StoredTrustpoint, at: datetime) -> Signer | None:
         """The trustpoint's certificate with its key, as long as it holds."""

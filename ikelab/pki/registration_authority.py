@@ -9,13 +9,14 @@ store until the CA has answered, so that a restart asks again under the same tra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.errors import PkiError
+from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import (
     CaNotice,
     RequestAuthorized,
@@ -151,7 +152,10 @@ class RegistrationAuthority(CertificateServer):
         return self._input(ServerInput.CERTIFICATE, now)
 
     def _adopt(self, certificate: bytes, chain: Sequence[bytes], key: RSAPrivateKey) -> None:
-        authority = Authority(1, key, certificate, tuple(chain))
+        old = self._authority
+        same = old is not None and public_key_info(old.key) == public_key_info(key)
+        generation = (0 if old is None else old.generation) + (0 if same else 1)
+        authority = Authority(generation, key, certificate, tuple(chain))
         self.store.save_authority(authority, [])
         self._take(authority)
 
@@ -159,6 +163,16 @@ class RegistrationAuthority(CertificateServer):
         authority, _ = self._working()
         ca = load_certificate(authority.chain[0])
         return Forwarder(self.config, self.store, authority, ca, self.legacy)
+
+    def _other_issuers(self, present: Issuer) -> Iterator[Forwarder]:
+        """Routers know the RA by certificates it had before, of this key or an older one."""
+        for old in self.store.generations():
+            ders = self.store.former_certificates(old.generation)
+            if old.generation != present.authority.generation:
+                ders = (*ders, old.certificate)
+            for der in ders:
+                authority = replace(old, certificate=der)
+                yield Forwarder(self.config, self.store, authority, present.ca, self.legacy)
 
     def publish_crl(self, now: Now) -> list[CaNotice]:
         """An RA has none."""

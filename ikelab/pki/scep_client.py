@@ -59,12 +59,21 @@ _FAIL_WORDS = {
 class CaBundle:
     """What GetCACert gave: the CA that signs, the CAs above it, and its registration authorities.
 
-    upper: the issuer of `ca` first, each verified by the signature below it.
+    upper: the issuer of `ca` first, each verified by the signature below it. present: the CA of
+    today, where this is the next one.
     """
 
     ca: Certificate
     upper: tuple[Certificate, ...] = ()
     ra: tuple[Certificate, ...] = ()
+    present: Certificate | None = None
+
+    @property
+    def signers(self) -> tuple[Certificate, ...]:
+        """Who may sign an answer. RFC 8894 does not say with which of two keys a CA signs that to a
+        request for the next one.
+        """
+        return (self.ca, *self.ra, *filter(None, (self.present,)))
 
     @property
     def recipient(self) -> Certificate:
@@ -261,7 +270,9 @@ class ScepClient:
 
     # --- messages ---------------------------------------------------------------------------------
 
-    def begin(self, request: bytes, key_label: str, *, renews: bool) -> PendingEnrollment:
+    def begin(
+        self, request: bytes, key_label: str, *, renews: bool, under_next: bool = False
+    ) -> PendingEnrollment:
         """What there is to remember of a request that goes out under a new transactionID.
 
         32 hexadecimal digits: a hash of the key, as drafts and many clients have it, would be the
@@ -274,6 +285,7 @@ class ScepClient:
             renews,
             fingerprint(request, "md5"),
             fingerprint(request, "sha1"),
+            under_next,
         )
 
     def build_request(self, key: RSAPrivateKey, password: str | None) -> bytes:
@@ -393,7 +405,7 @@ class ScepClient:
             octets,
             sent.transaction,
             sender_nonce=sent.nonce,
-            signers=(bundle.ca, *bundle.ra),
+            signers=bundle.signers,
             legacy=self._legacy,
         )
         if reply.status is PkiStatus.PENDING:

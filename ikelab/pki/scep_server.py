@@ -8,21 +8,22 @@ CertRep with failInfo, and only the notice says what was wrong.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
 from ikelab.pki.cms import build_degenerate
-from ikelab.pki.envelope import check_recipient
+from ikelab.pki.envelope import check_recipient, find_recipient
 from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
+from ikelab.pki.scep_query import decode_message, read_query
 from ikelab.pki.store import (
+    Authority,
     EnrollmentRequest,
     NewRequest,
     PasswordState,
@@ -44,7 +45,6 @@ from ikelab.types import Rng
 # The GET of a request for RSA-4096 with its base64 and escapes is 9 KB.
 _MAX_TARGET = 16384
 _MAX_BODY = 65536
-_MAX_PARAMETERS = 8
 
 _UNDECIDED = (RequestState.PENDING, RequestState.AUTHORIZED)
 
@@ -73,10 +73,22 @@ class _Answer:
 
 
 class ScepServer:
-    """Answers for one CA at one moment; all state is in the store of its issuer."""
+    """Answers for one CA at one moment; all state is in the store of its issuer.
 
-    def __init__(self, issuer: Issuer, rng: Rng) -> None:
+    others: who opens messages that are not for this issuer's certificate, each for its own.
+    following: the CA's next generation.
+    """
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        rng: Rng,
+        others: Callable[[], Iterable[Issuer]] = lambda: (),
+        following: Callable[[], Authority | None] = lambda: None,
+    ) -> None:
         self._issuer = issuer
+        self._others = others
+        self._following = following
         self._config = issuer.config
         self._store = issuer.store
         self._legacy = issuer.legacy
@@ -89,14 +101,14 @@ class ScepServer:
         if len(request.target) > _MAX_TARGET or len(request.body) > _MAX_BODY:
             return self._turned_away(400, "request-too-large", "16 KB of target, 64 KB of body")
         path, _, query = request.target.partition("?")
-        parameters = _parameters(query)
+        parameters = read_query(query)
         operation = parameters.get("operation", b"")
         if operation == b"PKIOperation":
             return self._pki_operation(request, parameters.get("message"), now)
         if request.method != "GET":
             return self._turned_away(400, "bad-method", "only PKIOperation is posted")
         if operation == b"GetCACaps":
-            rollover = self._store.load_rollover() is not None
+            rollover = self._following() is not None
             text = "\n".join(capabilities(self._legacy, rollover=rollover)) + "\n"
             return HttpOut(200, scep.CAPABILITIES_TYPE, text.encode())
         if operation == b"GetCACert":
@@ -117,7 +129,7 @@ class ScepServer:
 
     def _next_ca_certificates(self) -> HttpOut:
         """The rollover certificate with those above it, signed by the CA of today."""
-        following = self._store.load_rollover()
+        following = self._following()
         if following is None:
             return self._turned_away(404, "no-rollover", "there is no next CA certificate yet")
         certificates = (following.certificate, *following.chain)
@@ -141,12 +153,22 @@ class ScepServer:
         octets = request.body
         try:
             if request.method == "GET":
-                octets = _decode_base64(message)
+                octets = decode_message(message)
             parsed = scep.read_message(octets)
-            answer, notices = self._process(parsed, now)
-            return HttpOut(200, scep.PKI_MESSAGE_TYPE, self._cert_rep(parsed, answer), notices)
+            asked = self._asked(parsed)
+            answer, notices = asked._process(parsed, now)
+            return HttpOut(200, scep.PKI_MESSAGE_TYPE, asked._cert_rep(parsed, answer), notices)
         except PkiError as error:
             return self._turned_away(400, error.reason, error.detail)
+
+    def _asked(self, message: ScepMessage) -> ScepServer:
+        """Who the message is encrypted for: that one opens, signs and answers it."""
+        envelope = message.envelope
+        if envelope is None or find_recipient(envelope, self._issuer.signer) is not None:
+            return self
+        others = (item for item in self._others() if find_recipient(envelope, item.signer))
+        other = next(others, None)
+        return self if other is None else ScepServer(other, self._rng)
 
     def _cert_rep(self, message: ScepMessage, answer: _Answer) -> bytes:
         return scep.build_cert_rep(
@@ -474,26 +496,3 @@ def _message_name(number: int) -> str:
         return MessageType(number).name
     except ValueError:
         return f"message type {number}"
-
-
-def _parameters(query: str) -> dict[str, bytes]:
-    """Parameters of a query, the first of each name.
-
-    A "+" stays one: clients send base64 without escaping it, and no value of SCEP has blanks.
-    """
-    found: dict[str, bytes] = {}
-    for part in query.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS]:
-        name, _, value = part.partition("=")
-        found.setdefault(name, unquote_to_bytes(value))
-    return found
-
-
-def _decode_base64(message: bytes | None) -> bytes:
-    """The message of a GET: wrapped lines (IOS) and the URL-safe alphabet (micromdm) are taken."""
-    if not message:
-        raise PkiError("no-message", "PKIOperation by GET without a message")
-    text = b"".join(message.split()).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
-    try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except binascii.Error as error:
-        raise PkiError("bad-base64", f"the message of a GET: {error}") from None

@@ -177,6 +177,14 @@ class CaStore(Protocol):
         """The CA's next key and certificate, made before the present one ends; None without."""
         ...
 
+    def generations(self) -> tuple[Authority, ...]:
+        """Every key the CA had, has and will have, the oldest first; a rollover is the last."""
+        ...
+
+    def former_certificates(self, generation: int) -> tuple[bytes, ...]:
+        """Certificates (DER) that the key of a generation had before the one it has now."""
+        ...
+
     def save_rollover(self, authority: Authority, files: Sequence[NewFile]) -> None:
         """Keep the next key and certificate beside the present, in place of any other.
 
@@ -316,7 +324,8 @@ class PendingEnrollment:
     """What a restarted router needs to go on polling. subject: Name, DER.
 
     key_label: of the pair the new certificate will hold. renews: signed by the certificate that is
-    to be replaced, not by a self-signed one. Fingerprints: of the PKCS#10, upper-case hex, for
+    to be replaced, not by a self-signed one. under_next: it is the next CA certificate that is
+    asked, by the key it will have. Fingerprints: of the PKCS#10, upper-case hex, for
     whoever compares them with the CA's list; the request itself is not kept, for its password.
     """
 
@@ -326,6 +335,20 @@ class PendingEnrollment:
     renews: bool = False
     fingerprint_md5: str = ""
     fingerprint_sha1: str = ""
+    under_next: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A CA with one of its keys, and what it certified for the router; all DER.
+
+    The fields are those of `StoredTrustpoint`. certificate: None while only the CA is known.
+    """
+
+    ca_certificates: tuple[bytes, ...]
+    ra_certificates: tuple[bytes, ...] = ()
+    certificate: bytes | None = None
+    key_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +357,8 @@ class StoredTrustpoint:
 
     ca_certificates: the CA accepted by its fingerprint first, then CAs above it whose signatures
     lead to it. ra_certificates: registration authorities of that CA. certificate: the router's
-    own; key_label: its key pair. capabilities: GetCACaps keywords.
+    own; key_label: its key pair. capabilities: GetCACaps keywords. beside: the generation that
+    follows, until its time has come; then the one it took the place of.
     """
 
     name: str
@@ -344,6 +368,7 @@ class StoredTrustpoint:
     certificate: bytes | None = None
     key_label: str | None = None
     pending: PendingEnrollment | None = None
+    beside: Generation | None = None
 
 
 class Nvram(Protocol):
@@ -381,10 +406,8 @@ class Nvram(Protocol):
         """What was saved of this trustpoint."""
         ...
 
-    def save_trustpoint(
-        self, stored: StoredTrustpoint, key: tuple[str, RSAPrivateKey] | None = None
-    ) -> None:
-        """Keep a trustpoint and, in the same step, a key pair with its label."""
+    def save_trustpoint(self, stored: StoredTrustpoint, *keys: tuple[str, RSAPrivateKey]) -> None:
+        """Keep a trustpoint and, in the same step, key pairs with their labels."""
         ...
 
     def delete_trustpoint(self, name: str) -> None:

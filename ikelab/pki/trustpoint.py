@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.errors import PkiError
+from ikelab.pki.authentication import Authentication
 from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.enrollment_events import (
     AcceptCa,
     Authenticate,
-    AuthenticationFailed,
-    CaCertificateOffered,
     Credential,
     Device,
     Enroll,
@@ -31,7 +29,6 @@ from ikelab.pki.enrollment_events import (
     TrustpointEvent,
 )
 from ikelab.pki.events import (
-    CaCertificateAccepted,
     CertificateInstalled,
     EnrollmentFailed,
     EnrollmentPending,
@@ -40,22 +37,21 @@ from ikelab.pki.events import (
     HttpRequest,
     RequestSent,
 )
+from ikelab.pki.generations import ends_with_its_ca, outlives_its_ca
 from ikelab.pki.key_pairs import KeyPairs, key_bits
 from ikelab.pki.scep_client import (
     CaBundle,
     ScepClient,
     SentMessage,
     Signer,
-    parse_capabilities,
-    read_ca_certificates,
 )
 from ikelab.pki.store import Nvram, PendingEnrollment, RsaKeys, StoredTrustpoint
+from ikelab.pki.succession import Succession
 from ikelab.pki.trustpoint_state import TABLE, Input, State
 from ikelab.pki.x509 import (
     fingerprint,
     format_name,
     load_certificate,
-    names_match,
 )
 from ikelab.types import Now, Rng, TimeBase, Timer
 
@@ -63,7 +59,8 @@ __all__ = ["State", "Trustpoint"]
 
 _AUTHENTICATING = frozenset({State.CAPS_SENT, State.CA_SENT})
 _COMMANDS = frozenset({Input.AUTHENTICATE, Input.ACCEPT, Input.DECLINE, Input.ENROLL})
-_FINGERPRINTS = {32: "md5", 40: "sha1", 64: "sha256"}  # by hexadecimal digits
+# The CA's own dates say no: nothing is asked until the clock or a person says otherwise.
+_CA_ENDED = "ca-ended"
 
 
 def _announcement(trustpoint: str, pending: PendingEnrollment) -> RequestSent:
@@ -75,7 +72,7 @@ def _announcement(trustpoint: str, pending: PendingEnrollment) -> RequestSent:
     )
 
 
-class Trustpoint:
+class Trustpoint(Authentication, Succession):
     """One trustpoint of a router, or of a sub-CA for itself.
 
     device: how the router names itself. ca_subject: for the trustpoint of a certificate server in
@@ -125,6 +122,14 @@ class Trustpoint:
             "wait": self._wait,
             "install": self._install,
             "give_up": self._give_up,
+            "begin_anew": self._begin_anew,
+            "ask_next_ca": self._ask_next_ca,
+            "hold_next_ca": self._hold_next_ca,
+            "ask_ca_again": self._ask_ca_again,
+            "renew_ca": self._renew_ca,
+            "look_later": self._look_later,
+            "swap": self._swap,
+            "rest": self._rest,
         }
         self.state = self._state_found()
 
@@ -149,8 +154,19 @@ class Trustpoint:
 
     @property
     def anchors(self) -> tuple[bytes, ...]:
-        """CA certificates held, DER: the one accepted first, then those above it."""
-        return self._stored.ca_certificates
+        """CA certificates held, DER: the one accepted first, then those above it, then those of
+        the generation that is held beside. Each has its own dates.
+        """
+        beside = self._stored.beside
+        others = () if beside is None else beside.ca_certificates
+        return tuple(dict.fromkeys((*self._stored.ca_certificates, *others)))
+
+    @property
+    def issuing_cas(self) -> tuple[bytes, ...]:
+        """Of these the CA itself, without those above: the one in force and the one beside."""
+        beside = self._stored.beside
+        others = () if beside is None else beside.ca_certificates[:1]
+        return tuple(dict.fromkeys((*self._stored.ca_certificates[:1], *others)))
 
     @property
     def waiting(self) -> RequestSent | None:
@@ -163,20 +179,6 @@ class Trustpoint:
         """The CA certificate (DER) that waits for `AcceptCa`."""
         return None if self._offered is None else self._offered.ca.der
 
-    @property
-    def renew_date(self) -> datetime | None:
-        """Start + `auto-enroll` per cent of the certificate's life, as the guide's dates show.
-
-        Never sooner than a retry period: near the CA's own end each certificate is shorter than the
-        one before, and renewals would follow each other without a pause.
-        """
-        if self._stored.certificate is None or self.config.auto_enroll is None:
-            return None
-        certificate = load_certificate(self._stored.certificate)
-        life = certificate.not_after - certificate.not_before
-        pause = timedelta(seconds=self.config.retry_period)
-        return certificate.not_before + max(life * self.config.auto_enroll / 100, pause)
-
     def key(self, label: str) -> RSAPrivateKey | None:
         """A key pair of this router's nvram."""
         return self._nvram.load_key(label)
@@ -187,9 +189,8 @@ class Trustpoint:
         """When a poll, a repetition, an automatic enrollment or a renewal is due."""
         if self.state in (State.PENDING, State.REQUEST_RETRY, State.FAILED):
             return self._elapsed_timer("poll")
-        renew = self.renew_date
-        if self.state is State.ENROLLED and renew is not None:
-            return Timer.at(renew, f"{self.config.name}: renewal")
+        if self.state is State.ENROLLED:
+            return self._succession_timer()
         if self.config.auto_enroll is None:
             return None
         if self.state is State.CA_AUTHENTICATED:
@@ -218,15 +219,35 @@ class Trustpoint:
                 finally:
                     self._password = None
             case TimerFired():
-                timer = self.next_timer()
-                due = timer is not None and timer.remaining(now) <= 0
-                return self._input(Input.TIMER, now) if due else []
+                happened = self._due(now)
+                return [] if happened is None else self._input(happened, now)
             case HttpReply() | HttpFailed():
                 return self._replied(event, now)
             case PastedCa() | PastedCertificate():
                 raise PkiError(
                     "not-terminal", f"trustpoint {self.config.name} has no `enrollment terminal`"
                 )
+
+    def _due(self, now: Now) -> Input | None:
+        """What time has brought. Also asked where the clock was set, with no timer due."""
+        swap = self._swap_due(now)
+        if swap is not None:
+            return swap
+        if self.state is State.ENROLLED:
+            return self._succession_due(now)
+        timer = self.next_timer()
+        is_due = timer is not None and timer.remaining(now) <= 0
+        if self.state is State.FAILED and self._stored.certificate is not None:
+            if not is_due and not self._is_back_in_time(now):
+                return None
+            if self._stored.pending is not None:
+                return Input.TIMER
+            return self._succession_due(now) or Input.SETTLED
+        return Input.TIMER if is_due else None
+
+    def _is_back_in_time(self, now: Now) -> bool:
+        """Whether a CA that had ended by our clock, so that nothing was tried any more, holds."""
+        return self._fault.reason == _CA_ENDED and self._ca_holds(now.wall)
 
     def _replied(self, event: HttpReply | HttpFailed, now: Now) -> list[TrustpointAction]:
         """Only the answer to the request that is out; an older one changes nothing."""
@@ -248,38 +269,19 @@ class Trustpoint:
                 return Input.NO_REPLY
             if self.state is State.CA_SENT:
                 return self._read_ca(event, now)
+            if self.state is State.NEXT_CA_SENT:
+                return self._read_next_ca(event, now)
+            if self.state is State.CA_AGAIN_SENT:
+                return self._read_ca_again(event, now)
             return self._read_cert_rep(event, now)
         except PkiError as error:
             self._fault = error
             return Input.CA_UNFIT if self.state in _AUTHENTICATING else Input.REFUSED
 
-    def _read_capabilities(self, event: HttpReply) -> Input:
-        """A CA that knows no GetCACaps has no keyword at all (RFC 8894 section 3.5.2)."""
-        found = parse_capabilities(event.body) if event.status == 200 else ()
-        self._client.check_capabilities(found)
-        self._stored = replace(self._stored, capabilities=found)
-        return Input.CAPABILITIES
-
-    def _read_ca(self, event: HttpReply, now: Now) -> Input:
-        return self._offer(read_ca_certificates(event.body, now.wall, legacy=self._legacy))
-
-    def _offer(self, bundle: CaBundle) -> Input:
-        """Known by the configured fingerprint, or for somebody to look at."""
-        self._offered = bundle
-        wanted = self.config.fingerprint
-        if wanted is None:
-            return Input.CA_UNKNOWN
-        found = fingerprint(bundle.ca.der, _FINGERPRINTS.get(len(wanted), "sha256"))
-        if found == wanted.upper():
-            return Input.CA_KNOWN
-        raise PkiError(
-            "wrong-fingerprint",
-            f"the CA certificate has the fingerprint {found}, configured is {wanted}",
-        )
-
     def _read_cert_rep(self, event: HttpReply, now: Now) -> Input:
         assert self._sent is not None
-        bundle = self._bundle()
+        pending = self._stored.pending
+        bundle = self._bundle(under_next=pending is not None and pending.under_next)
         self._granted = self._client.read_cert_rep(event.body, self._sent, bundle, now.wall)
         if self._granted is not None:
             return Input.GRANTED
@@ -310,53 +312,6 @@ class Trustpoint:
         self.state = new_state
         return actions
 
-    # --- steps: the CA certificate ----------------------------------------------------------------
-
-    def _ask_capabilities(self, now: Now) -> list[TrustpointAction]:
-        return [self._send(self._client.get("GetCACaps"))]
-
-    def _ask_ca(self, now: Now) -> list[TrustpointAction]:
-        return [self._send(self._client.get("GetCACert"))]
-
-    def _offer_ca(self, now: Now) -> list[TrustpointAction]:
-        assert self._offered is not None
-        ca = self._offered.ca
-        return [
-            CaCertificateOffered(
-                trustpoint=self.config.name,
-                subject=format_name(ca.subject),
-                fingerprint_md5=fingerprint(ca.der, "md5"),
-                fingerprint_sha1=fingerprint(ca.der, "sha1"),
-                subordinate=not names_match(ca.subject, ca.issuer),
-            )
-        ]
-
-    def _hold_ca(self, now: Now) -> list[TrustpointAction]:
-        assert self._offered is not None
-        bundle, self._offered = self._offered, None
-        self._stored = replace(
-            self._stored,
-            ca_certificates=tuple(item.der for item in (bundle.ca, *bundle.upper)),
-            ra_certificates=tuple(item.der for item in bundle.ra),
-        )
-        self._nvram.save_trustpoint(self._stored)
-        self._retry_at = now.elapsed
-        digest = fingerprint(bundle.ca.der, "sha256")
-        return [CaCertificateAccepted(self.config.name, format_name(bundle.ca.subject), digest)]
-
-    def _drop_ca(self, now: Now) -> list[TrustpointAction]:
-        """Somebody looked and said no: not again without a command."""
-        self._fault = PkiError("not-accepted", "the CA certificate was not accepted")
-        return self._give_up_ca(now)
-
-    def _give_up_ca(self, now: Now) -> list[TrustpointAction]:
-        """No answer is asked for again (the CA may not be up yet); a bad one is not."""
-        again = self._fault.reason == "no-answer"
-        self._retry_at = now.elapsed + self.config.retry_period if again else None
-        self._offered = None
-        self._stored = StoredTrustpoint(self.config.name)
-        return [AuthenticationFailed(self.config.name, self._fault.reason, self._fault.detail)]
-
     # --- steps: the router's certificate ----------------------------------------------------------
 
     def _enroll(self, now: Now) -> list[TrustpointAction]:
@@ -364,7 +319,7 @@ class Trustpoint:
         label = self._stored.key_label or self.config.rsakeypair or self.config.name
         key, made = self._pairs.load_or_make(label)
         signer = self._client.self_signed(key, now.wall)
-        return made + self._request_certificate(signer, key, label, renews=False)
+        return made + self._request_certificate(signer, key, label, now, renews=False)
 
     def _enroll_again(self, now: Now) -> list[TrustpointAction]:
         """`crypto pki enroll` while a request waits: what has become of it?
@@ -399,22 +354,36 @@ class Trustpoint:
             return self._enroll(now)
         key, label = signer.key, self._stored.key_label or ""
         made: list[TrustpointAction] = []
-        if self.config.regenerate:
-            label, key, made = self._pairs.regenerate(label)
-        sent = self._request_certificate(signer, key, label, renews=True)
+        under_next = ends_with_its_ca(self._stored) and self.following is not None
+        if self.config.regenerate or self.overlap is not None:
+            if self.following is None:  # a former generation has no key any more
+                self._stored = replace(self._stored, beside=None)
+            label, key, made = self._pairs.regenerate(self._stored)
+        sent = self._request_certificate(
+            signer, key, label, now, renews=True, under_next=under_next
+        )
         return [RenewalStarted(self.config.name), *made, *sent]
 
     def _request_certificate(
-        self, signer: Signer, key: RSAPrivateKey, label: str, *, renews: bool
+        self,
+        signer: Signer,
+        key: RSAPrivateKey,
+        label: str,
+        now: Now,
+        *,
+        renews: bool,
+        under_next: bool = False,
     ) -> list[TrustpointAction]:
         """Save what a restart needs, then send. The challenge password is gone with the request."""
+        if not under_next and not self._ca_holds(now.wall):
+            raise PkiError(_CA_ENDED, "the CA certificate does not hold at this date")
         request = self._new_request(key, renews)
-        pending = self._client.begin(request, label, renews=renews)
+        pending = self._client.begin(request, label, renews=renews, under_next=under_next)
+        bundle = self._bundle(under_next=under_next)
         self._sent = self._client.pkcs_req(
-            pending, request, signer, key, self._bundle(), self._stored.capabilities
+            pending, request, signer, key, bundle, self._stored.capabilities
         )
-        self._stored = replace(self._stored, pending=pending)
-        self._nvram.save_trustpoint(self._stored)
+        self._keep(replace(self._stored, pending=pending))
         self._tries = 1
         notice = _announcement(self.config.name, pending)
         return [notice, self._post(self._sent.octets)]
@@ -430,12 +399,12 @@ class Trustpoint:
         key = None if pending is None else self._nvram.load_key(pending.key_label)
         if pending is None or key is None:
             raise PkiError("no-key", "the key pair of the pending request is not there any more")
-        signer = self._pairs.holder(self._stored, now.wall) if pending.renews else None
+        signer = self._pairs.signer_of_pending(self._stored)
         self._sent = self._client.cert_poll(
             pending,
             signer or self._client.self_signed(key, now.wall),
             key,
-            self._bundle(),
+            self._bundle(under_next=pending.under_next),
             self._stored.capabilities,
         )
         self._tries += 1
@@ -449,12 +418,15 @@ class Trustpoint:
         """Certificate and key change places in one transaction of nvram."""
         pending, der = self._stored.pending, self._granted
         assert pending is not None and der is not None
+        certificate = load_certificate(der)
+        if self._stored.certificate is not None and certificate.not_before > now.wall:
+            return self._hold_next_certificate(pending, der)
         label, moved = self._pairs.final_label(self._stored, pending.key_label)
-        self._stored = replace(self._stored, certificate=der, key_label=label, pending=None)
-        self._nvram.save_trustpoint(self._stored, moved)
+        kept = replace(self._stored, certificate=der, key_label=label, pending=None)
+        self._keep(kept, *filter(None, (moved,)))
         if moved is not None:
             self._nvram.delete_key(pending.key_label)
-        certificate = load_certificate(der)
+        self._looked = self._looked and not outlives_its_ca(self._stored)
         return [
             CertificateInstalled(
                 self.config.name,
@@ -467,21 +439,15 @@ class Trustpoint:
     def _give_up(self, now: Now) -> list[TrustpointAction]:
         """A certificate that was there before stays in use. `auto-enroll` tries again, later."""
         self._retry_at = None
-        if self.config.auto_enroll is not None:
+        if self.renews_itself and self._fault.reason != _CA_ENDED:
             self._retry_at = now.elapsed + self.config.retry_period * self.config.retry_count
-        if self.config.auto_enroll is None or self._fault.reason != "worn-out":
-            self._stored = replace(self._stored, pending=None)
-            self._nvram.save_trustpoint(self._stored)
+        if not self.renews_itself or self._fault.reason != "worn-out":
+            self._keep(replace(self._stored, pending=None))
         rejected = self._fault.reason == "refused-by-ca"
         reason = self._fault.detail or self._fault.reason
         return [EnrollmentFailed(self.config.name, reason, rejected)]
 
     # --- messages ------------------------------------------------------------------------
-
-    def _bundle(self) -> CaBundle:
-        ca, *upper = (load_certificate(der) for der in self._stored.ca_certificates)
-        ra = (load_certificate(der) for der in self._stored.ra_certificates)
-        return CaBundle(ca, tuple(upper), tuple(ra))
 
     def _post(self, octets: bytes) -> HttpRequest:
         return self._send(self._client.pki_operation(octets, self._stored.capabilities))

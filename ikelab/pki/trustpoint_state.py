@@ -21,6 +21,8 @@ class State(Enum):
     REQUEST_RETRY = "waits to send the request again"
     PENDING = "waits to poll"
     POLL_SENT = "poll sent"
+    NEXT_CA_SENT = "GetNextCACert sent"
+    CA_AGAIN_SENT = "GetCACert sent again"
     REQUEST_PRINTED = "waits for the certificate to be pasted"
     ENROLLED = "enrolled"
     FAILED = "enrollment failed"
@@ -39,6 +41,12 @@ class Input(Enum):
     CA_KNOWN = "CA certificate with the configured fingerprint"
     CA_UNKNOWN = "CA certificate somebody must look at"
     CA_UNFIT = "CA certificate or capabilities that cannot be taken"
+    ASK_NEXT = "time to ask for the next CA certificate"
+    NEXT_CA = "next CA certificate, signed by the present one"
+    CA_RENEWED = "new certificate of the same CA key"
+    SWAP = "another generation's time"
+    SETTLED = "nothing due any more"
+    SWAP_CA = "another CA certificate's time, without one of ours below it"
     GRANTED = "granted"
     PENDING = "pending"
     REFUSED = "refused"
@@ -47,8 +55,32 @@ class Input(Enum):
 _S = State
 _I = Input
 
-# (state, input) -> (step, next state)
+# (state, input) -> (step, next state). From one generation of the CA to the next (`succession.py`).
+SUCCESSION: Mapping[tuple[State, Input], tuple[str, State]] = {
+    (_S.ENROLLED, _I.ASK_NEXT): ("ask_next_ca", _S.NEXT_CA_SENT),
+    (_S.FAILED, _I.ASK_NEXT): ("ask_next_ca", _S.NEXT_CA_SENT),
+    (_S.NEXT_CA_SENT, _I.NEXT_CA): ("hold_next_ca", _S.ENROLLED),
+    (_S.NEXT_CA_SENT, _I.NO_REPLY): ("ask_ca_again", _S.CA_AGAIN_SENT),
+    (_S.NEXT_CA_SENT, _I.REFUSED): ("ask_ca_again", _S.CA_AGAIN_SENT),
+    (_S.CA_AGAIN_SENT, _I.CA_RENEWED): ("renew_ca", _S.ENROLLED),
+    (_S.CA_AGAIN_SENT, _I.NO_REPLY): ("look_later", _S.ENROLLED),
+    (_S.CA_AGAIN_SENT, _I.REFUSED): ("look_later", _S.ENROLLED),
+    (_S.FAILED, _I.SETTLED): ("rest", _S.ENROLLED),
+    (_S.ENROLLED, _I.SWAP): ("swap", _S.ENROLLED),
+    (_S.PENDING, _I.SWAP): ("swap", _S.PENDING),
+    (_S.REQUEST_RETRY, _I.SWAP): ("swap", _S.REQUEST_RETRY),
+    (_S.FAILED, _I.SWAP): ("swap", _S.ENROLLED),
+    (_S.CA_AUTHENTICATED, _I.SWAP): ("swap", _S.ENROLLED),
+    (_S.ENROLLED, _I.SWAP_CA): ("swap", _S.CA_AUTHENTICATED),
+    (_S.PENDING, _I.SWAP_CA): ("swap", _S.PENDING),
+    (_S.REQUEST_RETRY, _I.SWAP_CA): ("swap", _S.REQUEST_RETRY),
+    (_S.FAILED, _I.SWAP_CA): ("swap", _S.CA_AUTHENTICATED),
+    (_S.FAILED, _I.AUTHENTICATE): ("begin_anew", _S.CAPS_SENT),
+}
+
+# The whole: enrollment, and succession.
 TABLE: Mapping[tuple[State, Input], tuple[str, State]] = {
+    **SUCCESSION,
     (_S.READY, _I.AUTHENTICATE): ("ask_capabilities", _S.CAPS_SENT),
     (_S.READY, _I.TIMER): ("ask_capabilities", _S.CAPS_SENT),
     (_S.CAPS_SENT, _I.CAPABILITIES): ("ask_ca", _S.CA_SENT),

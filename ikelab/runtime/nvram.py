@@ -7,7 +7,7 @@ import sqlite3
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ikelab.pki.store import PendingEnrollment, StoredTrustpoint
+from ikelab.pki.store import Generation, PendingEnrollment, StoredTrustpoint
 from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
 
 _NVRAM_SCHEMA = """
@@ -16,6 +16,9 @@ CREATE TABLE IF NOT EXISTS exportable (label TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS trustpoint (
     name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
     certificate BLOB, key_label TEXT, pending TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS beside (
+    name TEXT PRIMARY KEY, ca TEXT NOT NULL, ra TEXT NOT NULL, certificate BLOB,
+    key_label TEXT) STRICT;
 """
 
 
@@ -60,7 +63,9 @@ class SqliteNvram(Database):
     def key_users(self, label: str) -> tuple[str, ...]:
         """In alphabetical order."""
         rows = self.connection.execute(
-            "SELECT name FROM trustpoint WHERE key_label = ? ORDER BY name", (label,)
+            "SELECT name FROM trustpoint WHERE key_label = ?1"
+            " UNION SELECT name FROM beside WHERE key_label = ?1 ORDER BY name",
+            (label,),
         )
         return tuple(row[0] for row in rows)
 
@@ -81,11 +86,18 @@ class SqliteNvram(Database):
             certificate=row[4],
             key_label=row[5],
             pending=None if row[6] is None else _load_pending(row[6]),
+            beside=self._load_beside(name),
         )
 
-    def save_trustpoint(
-        self, stored: StoredTrustpoint, key: tuple[str, RSAPrivateKey] | None = None
-    ) -> None:
+    def _load_beside(self, name: str) -> Generation | None:
+        row = self.connection.execute(
+            "SELECT ca, ra, certificate, key_label FROM beside WHERE name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            return None
+        return Generation(split_ders(row[0]), split_ders(row[1]), row[2], row[3])
+
+    def save_trustpoint(self, stored: StoredTrustpoint, *keys: tuple[str, RSAPrivateKey]) -> None:
         """A renewed key and its certificate change places in one transaction."""
         row = (
             stored.name,
@@ -100,13 +112,30 @@ class SqliteNvram(Database):
             connection.execute(
                 "INSERT OR REPLACE INTO trustpoint VALUES (?, ?, ?, ?, ?, ?, ?)", row
             )
-            if key is not None:
-                _insert_key(connection, *key)
+            connection.execute("DELETE FROM beside WHERE name = ?", (stored.name,))
+            if stored.beside is not None:
+                _insert_beside(connection, stored.name, stored.beside)
+            for label, key in keys:
+                _insert_key(connection, label, key)
 
     def delete_trustpoint(self, name: str) -> None:
         """Its key pairs stay."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM trustpoint WHERE name = ?", (name,))
+            connection.execute("DELETE FROM beside WHERE name = ?", (name,))
+
+
+def _insert_beside(connection: sqlite3.Connection, name: str, beside: Generation) -> None:
+    connection.execute(
+        "INSERT INTO beside VALUES (?, ?, ?, ?, ?)",
+        (
+            name,
+            join_ders(beside.ca_certificates),
+            join_ders(beside.ra_certificates),
+            beside.certificate,
+            beside.key_label,
+        ),
+    )
 
 
 def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) -> None:
@@ -122,6 +151,7 @@ def _dump_pending(pending: PendingEnrollment) -> str:
             pending.renews,
             pending.fingerprint_md5,
             pending.fingerprint_sha1,
+            pending.under_next,
         ]
     )
 

@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS authority (
 CREATE TABLE IF NOT EXISTS rollover (
     only INTEGER PRIMARY KEY CHECK (only = 1), generation INTEGER NOT NULL, key BLOB NOT NULL,
     certificate BLOB NOT NULL, chain TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS former_certificate (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL,
+    certificate BLOB NOT NULL, UNIQUE (generation, certificate)) STRICT;
 CREATE TABLE IF NOT EXISTS serial (
     only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO serial VALUES (1, 0);
@@ -118,6 +121,7 @@ class SqliteCaStore(Database):
 
     def __init__(self, path: str) -> None:
         super().__init__(path, _CA_SCHEMA)
+        self._generations: tuple[Authority, ...] | None = None
 
     def load_authority(self) -> Authority | None:
         """The newest generation."""
@@ -128,7 +132,14 @@ class SqliteCaStore(Database):
 
     def save_authority(self, authority: Authority, files: Sequence[NewFile]) -> None:
         """Key and certificate together, or neither."""
+        self._generations = None
         with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO former_certificate (generation, certificate)"
+                " SELECT generation, certificate FROM authority"
+                " WHERE generation = ? AND certificate != ?",
+                (authority.generation, authority.certificate),
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO authority VALUES (?, ?, ?, ?)", _authority_row(authority)
             )
@@ -136,6 +147,25 @@ class SqliteCaStore(Database):
                 "DELETE FROM rollover WHERE generation <= ?", (authority.generation,)
             )
             _queue_files(connection, files)
+
+    def generations(self) -> tuple[Authority, ...]:
+        """Those that were in force, then the one that is to be. Read once: nobody else writes."""
+        if self._generations is not None:
+            return self._generations
+        rows = self.connection.execute(
+            "SELECT generation, key, certificate, chain FROM authority UNION ALL"
+            " SELECT generation, key, certificate, chain FROM rollover ORDER BY generation"
+        )
+        self._generations = tuple(_authority(row) for row in rows)
+        return self._generations
+
+    def former_certificates(self, generation: int) -> tuple[bytes, ...]:
+        """In the order they were replaced."""
+        rows = self.connection.execute(
+            "SELECT certificate FROM former_certificate WHERE generation = ? ORDER BY number",
+            (generation,),
+        )
+        return tuple(row[0] for row in rows)
 
     def load_rollover(self) -> Authority | None:
         """There is one at most."""
@@ -146,6 +176,7 @@ class SqliteCaStore(Database):
 
     def save_rollover(self, authority: Authority, files: Sequence[NewFile]) -> None:
         """Replaces."""
+        self._generations = None
         with self.transaction() as connection:
             present = self.load_authority()
             if present is None or authority.generation <= present.generation:

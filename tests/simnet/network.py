@@ -12,6 +12,7 @@ import heapq
 import itertools
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,8 +60,12 @@ class SimRng:
         return hashlib.shake_256(f"{self._seed}/{label}/{self._count}".encode()).digest(length)
 
 
+# Keys of one label: enough for a key to follow another, few enough for years of renewals.
+_POOL = 4
+
+
 @cache
-def _pooled_rsa_key(label: str, bits: int) -> RSAPrivateKey:
+def _pooled_rsa_key(label: str, bits: int, number: int) -> RSAPrivateKey:
     return generate_private_key(65537, bits)
 
 
@@ -69,9 +74,12 @@ class SimKeys:
 
     def __init__(self, seed: str) -> None:
         self._rng, self._seed = SimRng(seed), seed
+        self._made: Counter[str] = Counter()
 
     def rsa_key(self, label: str, bits: int) -> RSAPrivateKey:
-        return _pooled_rsa_key(f"{self._seed.split('/')[-1]}/{label}", max(bits, 1024))
+        name = f"{self._seed.split('/')[-1]}/{label}"
+        self._made[name] += 1
+        return _pooled_rsa_key(name, max(bits, 1024), self._made[name] % _POOL)
 
     def dh_key(self, group: Group) -> DhKey:
         return ExponentKey(group, int.from_bytes(self._rng.draw("dh", 32), "big"))

@@ -56,6 +56,51 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["%PKI-6-CERTRET: Certificate received from Certificate Authority"],
     ),
     (
+        pki.NextCaHeld("ra", "cn=ra-subca", 160, WHEN),
+        [
+            "IKELAB-PKI: trustpoint ra: the next CA certificate is here: cn=ra-subca, A0, from"
+            " 14:28:25 UTC Apr 5 2009"
+        ],
+    ),
+    (
+        pki.NextCaMissing("ra", "HTTP status 404", 600.0),
+        [
+            "IKELAB-PKI: trustpoint ra: the renewal waits for the next CA certificate: HTTP status"
+            " 404; next look in 600 s"
+        ],
+    ),
+    (
+        pki.CaRenewed("ra", "cn=ra-subca", 9, WHEN),
+        [
+            "IKELAB-PKI: trustpoint ra: cn=ra-subca has a new certificate, 09, until"
+            " 14:28:25 UTC Apr 5 2009"
+        ],
+    ),
+    (
+        pki.NextCertificateHeld("ra", 10, "cn=ra-subca", "hostname=r1", WHEN),
+        [
+            "%PKI-6-CERTRET: Certificate received from Certificate Authority",
+            "IKELAB-PKI: trustpoint ra: certificate 0A is held until its time,"
+            " 14:28:25 UTC Apr 5 2009",
+        ],
+    ),
+    (
+        pki.GenerationSwapped("ra", 10, 160),
+        ["IKELAB-PKI: trustpoint ra: in force now: CA certificate A0, certificate 0A"],
+    ),
+    (
+        pki.GenerationSwapped("ra", None, 160),
+        ["IKELAB-PKI: trustpoint ra: in force now: CA certificate A0, none of ours"],
+    ),
+    (
+        ca.RolloverAvailable("ca", 160, WHEN),
+        ["IKELAB-CA: ca: rollover certificate A0 takes over 14:28:25 UTC Apr 5 2009"],
+    ),
+    (
+        ca.RolloverDone("ca", 160, WHEN),
+        ["IKELAB-CA: ca: CA certificate A0 is in force, until 14:28:25 UTC Apr 5 2009"],
+    ),
+    (
         pki.EnrollmentFailed("ra", "no certificate after 10 retries"),
         [
             "%PKI-6-CERTFAIL: Certificate enrollment failed.",
