@@ -106,7 +106,7 @@ def check_header(header: Header) -> None:
 def open_clear(header: Header, datagram: bytes) -> Opened:
     """A message that is not encrypted. Raises WireError."""
     body = datagram[HEADER_LENGTH:]
-    payloads = parse_payloads(header.next_payload, body, offset=HEADER_LENGTH)
+    payloads = parse_payloads(header.next_payload, body, offset=HEADER_LENGTH, rounded=True)
     return Opened(header, payloads, datagram, b"")
 
 

@@ -41,6 +41,7 @@ MAX_ATTRIBUTES = 32
 # UDP carries no more; also bounds the decrypted body of a reassembled message.
 MAX_OCTETS = 65535
 # Cipher blocks have 8 or 16 octets, yet peers may pad by more (RFC 2409 section 5 sets no limit).
+WORD = 4  # octets: what a message in clear may be filled up to
 MAX_PADDING = 255
 
 
@@ -113,17 +114,23 @@ def parse_header(datagram: bytes) -> Header:
 
 
 def parse_payloads(
-    first: int, octets: bytes, *, offset: int = 0, padding: bool = False
+    first: int,
+    octets: bytes,
+    *,
+    offset: int = 0,
+    padding: bool = False,
+    rounded: bool = False,
 ) -> tuple[Payload, ...]:
     """The chain of payloads that starts with type `first`, checked strictly, then dissected.
 
     octets: the message after its header, or the decrypted body. padding: whether up to 255 octets
-    of any content may follow the last payload (decrypted bodies). offset: of `octets` in the
-    datagram, for the positions in errors and payloads only. Raises WireError.
+    of any content may follow the last payload (decrypted bodies). rounded: whether zeros may fill
+    the datagram up to whole words, as libreswan does in clear ("ikepad"). offset: of `octets` in
+    the datagram, for the positions in errors and payloads. Raises WireError.
     """
     check = _StrictCheck(octets, offset)
     parsed = []
-    for payload_type, start, end in check.cut(first, padding):
+    for payload_type, start, end in check.cut(first, padding, rounded):
         layer = PAYLOAD_CLASSES.get(payload_type, UnknownPayload)
         packet = layer(octets[start:end])
         _refuse_leftovers(packet, offset + start)
@@ -164,7 +171,9 @@ class _StrictCheck:
             PayloadType.FRAGMENT: self._check_fixed(4, "fragment ID, number and flags"),
         }
 
-    def cut(self, first: int, padding: bool = False) -> list[tuple[int, int, int]]:
+    def cut(
+        self, first: int, padding: bool = False, rounded: bool = False
+    ) -> list[tuple[int, int, int]]:
         """(type, start, end) of each payload, generic header included."""
         total = len(self._octets)
         if total > MAX_OCTETS:
@@ -188,7 +197,8 @@ class _StrictCheck:
                 check(position + GENERIC_HEADER, end)
             cuts.append((payload_type, position, end))
             payload_type, position = following, end
-        self._check_trailing(total - position, position, padding)
+        if not (rounded and self._is_rounded_up(total - position, position)):
+            self._check_trailing(total - position, position, padding)
         return cuts
 
     def _fail(self, reason: str, position: int, name: str) -> NoReturn:
@@ -199,6 +209,11 @@ class _StrictCheck:
         if rest > limit:
             allowed = f"more than {limit} octets of padding" if padding else "none may follow"
             self._fail(f"{rest} octets after the last payload: {allowed}", position, "padding")
+
+    def _is_rounded_up(self, rest: int, position: int) -> bool:
+        """Whether what follows the last payload is zeros up to a whole word, no more."""
+        whole = (self._offset + position + rest) % WORD == 0
+        return rest < WORD and whole and not any(self._octets[position:])
 
     def _generic_header(self, position: int, end: int) -> tuple[int, int]:
         """(next payload, end of this payload) of the payload at `position`, within `end`."""

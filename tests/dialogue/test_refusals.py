@@ -51,7 +51,7 @@ def test_a_message_cut_at_any_octet_moves_no_state(number):
 
 
 @pytest.mark.parametrize("number", range(1, 10))
-@pytest.mark.parametrize("extra", [b"\0", b"\0" * 16, b"x" * 40])
+@pytest.mark.parametrize("extra", [b"\1", b"\0" * 16, b"x" * 40])
 def test_a_message_with_trailing_octets_moves_no_state(number, extra):
     pair, sender = at_message(number)
     target = pair.other(sender)
@@ -60,6 +60,20 @@ def test_a_message_with_trailing_octets_moves_no_state(number, extra):
     assert snapshot(target) == before and target.refusals == ["malformed"]
     pair.run()
     assert esp_keys(pair.i) == esp_keys(pair.r) != []
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("extra", range(1, 8))
+def test_zeros_up_to_a_whole_word_are_taken_in_clear(number, extra):
+    """libreswan fills its messages up to four octets."""
+    pair, sender = at_message(number)
+    target = pair.other(sender)
+    octets = sender.outbox[0].octets
+    length = (len(octets) + extra).to_bytes(4, "big")
+    filled = octets[:24] + length + octets[28:] + bytes(extra)
+    fits = extra < 4 and len(filled) % 4 == 0
+    pair.hand_over(sender, filled)
+    assert target.refusals == ([] if fits else ["malformed"])
 
 
 @pytest.mark.parametrize("number", [5, 6, 7, 8, 9])

@@ -22,6 +22,7 @@ from tests.conftest import REQUIRE_PEERS, missing
 from tests.interop.charon import DAEMON, Charon, Connection
 from tests.interop.engine_host import EngineHost, FileKeys
 from tests.interop.pki_files import PkiFiles
+from tests.interop.pluto import Pluto, PlutoConnection, unpacked
 from tests.interop.segment import Segment, ip
 from tests.interop.suites import OURS, THEIRS
 
@@ -83,6 +84,41 @@ def xfrm(
             "this kernel has no ESP and IKELAB_FAKEXFRM names no stand-in", required=REQUIRE_PEERS
         )
     return XfrmBackend(None)
+
+
+@pytest.fixture
+def libreswan(need: Callable[[str], str], _needs_root: None) -> Path:
+    """Where libreswan was unpacked, or the test ends as skipped with the reason."""
+    for program in ("ip", "unshare", "setpriv", "openssl", "certutil", "pk12util"):
+        need(program)
+    root = unpacked()
+    if root is None:
+        missing("libreswan is not unpacked (IKELAB_LIBRESWAN names where)", required=REQUIRE_PEERS)
+    assert root is not None
+    return root
+
+
+@pytest.fixture
+def start_pluto(
+    segment: Segment, request: pytest.FixtureRequest, libreswan: Path, short_directory: Path
+) -> Callable[..., tuple[EngineHost, Pluto]]:
+    """Both ends in their namespaces, (our engine, pluto), not started yet."""
+    xfrm: XfrmBackend = request.getfixturevalue("xfrm")
+
+    def make(
+        config: IsakmpConfig,
+        connection: PlutoConnection,
+        *,
+        keys: FileKeys | None = None,
+        pki: PkiFiles | None = None,
+    ) -> tuple[EngineHost, Pluto]:
+        namespace = segment.add_host("pluto", THEIRS)
+        directory = short_directory / "pluto"
+        pluto = Pluto(libreswan, namespace, directory, connection, xfrm_library=xfrm.library)
+        namespace = segment.add_host("engine", OURS)
+        return EngineHost(namespace, OURS, config, keys=keys, pki=pki), pluto
+
+    return make
 
 
 @pytest.fixture
