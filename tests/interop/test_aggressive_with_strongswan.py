@@ -7,9 +7,11 @@ import pytest
 from ikelab.isakmp.events import InstallIpsecSa, PlainMessage, Refused, SaRequested
 from ikelab.isakmp.policy import AggressivePeer
 from ikelab.wire.numbers import IdType
+from tests.interop import test_strongswan_main_mode as main_mode
 from tests.interop.engine_host import FileKeys
 from tests.interop.suites import (
     OURS,
+    SECRET,
     THEIRS,
     bring_up,
     check_same_keys,
@@ -19,6 +21,10 @@ from tests.interop.suites import (
     rsa_connection,
 )
 
+start_router = pytest.fixture(main_mode.make_both, name="start_router")
+ios_config = main_mode.ios_config
+bring_up_router = main_mode.bring_up
+check_same_router_keys = main_mode.check_same_keys
 pytestmark = [pytest.mark.interop, pytest.mark.needs_root]
 
 SUITE = "aes256-sha256-modp2048"
@@ -59,6 +65,31 @@ def test_rsa_signatures(start, segment, pki, we_initiate):
         check_same_keys(ours, charon)
         assert sent(ours)[0] == "AM1" if we_initiate else "AM2"
         assert ours.of(Refused) == []
+
+
+@ROLES
+def test_a_router_with_the_commands_of_ios(start_router, we_initiate):
+    """From the configuration file to the wire: client-endpoint and password of the peer."""
+    config = ios_config(
+        SUITE,
+        "pre-share",
+        "no crypto isakmp aggressive-mode disable",
+        f"crypto isakmp key {SECRET} hostname hub.example.net",
+        f"crypto isakmp peer address {THEIRS}",
+        f" set aggressive-mode password {SECRET}",
+        f" set aggressive-mode client-endpoint fqdn {NAME}",
+        "!",
+    )
+    connection = psk_connection(
+        SUITE,
+        aggressive=True,
+        own_id="hub.example.net",
+        peer_id=NAME if we_initiate else OURS,
+    )
+    router, charon = start_router(SUITE, config, connection)
+    bring_up_router(router, charon, we_initiate=we_initiate)
+    check_same_router_keys(router, charon)
+    assert "QM_IDLE" in router.console.exec("show crypto isakmp sa")
 
 
 def test_charon_is_refused_where_aggressive_mode_is_off(start):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.interop.our_router import start_our_router
 from tests.interop.suites import OURS, THEIRS
-from tests.interop.test_strongswan_main_mode import MODERN, rsa_config
+from tests.interop.test_strongswan_main_mode import MODERN, psk_config, rsa_config
 
 pytestmark = [pytest.mark.interop, pytest.mark.needs_root]
 NAT_T_RFC3947 = "4a131c81070358455c5728f20e95452f"
@@ -19,20 +19,27 @@ WANTED = "(1=7,14=256,2=4,3=3,4=14)"
 @pytest.fixture
 def scan(segment, pki, short_directory, need):
     """Run ike-scan from another host against our router."""
-    program = need("ike-scan")
-    namespace = segment.add_host("router", OURS)
     router = start_our_router(
-        namespace, short_directory, rsa_config(MODERN), pki=pki, leaf=pki.issue("spoke1")
+        segment.add_host("router", OURS),
+        short_directory,
+        rsa_config(MODERN),
+        pki=pki,
+        leaf=pki.issue("spoke1"),
     )
-    scanner = segment.add_host("scanner", THEIRS)
+    with router:
+        yield scanner(segment, need), router
+
+
+def scanner(segment, need):
+    """ike-scan on a host of its own, towards our router."""
+    program, host = need("ike-scan"), segment.add_host("scanner", THEIRS)
 
     def run(*options):
-        command = ["ip", "netns", "exec", scanner, program, "--retry=1", "--multiline", *options]
+        command = ["ip", "netns", "exec", host, program, "--retry=1", "--multiline", *options]
         done = subprocess.run([*command, OURS], capture_output=True, text=True, check=False)
         return done.stdout
 
-    with router:
-        yield run, router
+    return run
 
 
 def test_the_right_transform_is_answered_exactly(scan):
@@ -62,3 +69,41 @@ def test_aggressive_mode_is_met_with_silence(scan):
     said = run("--aggressive", "--id=attacker", f"--trans={WANTED}")
     assert "0 returned handshake; 0 returned notify" in said
     assert "aggressive-mode-disabled" in router.console.exec("show crypto isakmp drops")
+
+
+# 3DES, MD5, a pre-shared key, group 2: psk-crack knows the HASH_R of MD5 and SHA-1 only
+LEGACY = "(1=5,2=1,3=1,4=2)"
+
+
+@pytest.fixture
+def open_to_aggressive_mode(segment, short_directory, need):
+    """A router of 2009 that answers aggressive mode, its key in every dictionary."""
+    config = psk_config("3des-md5-modp1024", key="CISCO")
+    allowed = f"no crypto isakmp aggressive-mode disable\n{config}"
+    namespace = segment.add_host("router", OURS)
+    router = start_our_router(namespace, short_directory, allowed, mode="legacy")
+    with router:
+        yield scanner(segment, need), router
+
+
+def test_aggressive_mode_where_it_is_allowed(open_to_aggressive_mode):
+    run, router = open_to_aggressive_mode
+    said = run("--aggressive", "--id=attacker", "--dhgroup=2", f"--trans={LEGACY}")
+    assert "Aggressive Mode Handshake returned" in said
+    for word in ("Enc=3DES", "Hash=MD5", "Auth=PSK", "modp1024", f"Value={OURS}", "Hash(16 bytes)"):
+        assert word in said
+    assert "VID=afcad71368a1f1c96b8696fc77570100" in said  # Dead Peer Detection v1.0
+    assert "AG_INIT_EXCH" in router.console.exec("show crypto isakmp sa")
+
+
+def test_a_weak_key_is_guessed_from_the_hash_that_anybody_gets(
+    open_to_aggressive_mode, tmp_path, need
+):
+    """Why aggressive mode is off: an independent program finds the key in a word list."""
+    run, _ = open_to_aggressive_mode
+    crack, got, words = need("psk-crack"), tmp_path / "psk", tmp_path / "words"
+    run("--aggressive", "--id=attacker", "--dhgroup=2", f"--trans={LEGACY}", f"--pskcrack={got}")
+    words.write_text("cisco\nsesame\nCISCO\nsecret\n")
+    command = [crack, f"--dictionary={words}", str(got)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 'key "CISCO" matches MD5 hash' in done.stdout

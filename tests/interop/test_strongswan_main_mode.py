@@ -83,8 +83,7 @@ def rsa_config(suite, revocation_check="crl"):
     return ios_config(suite, "rsa-sig", trustpoint, "crypto isakmp identity hostname")
 
 
-@pytest.fixture
-def start(segment, xfrm, short_directory):
+def make_both(segment, xfrm, short_directory):
     """Both ends at work: (our router, charon), ended and removed afterwards."""
     running = []
 
@@ -106,6 +105,9 @@ def start(segment, xfrm, short_directory):
     yield make
     for end in reversed(running):
         end.__exit__(None, None, None)
+
+
+start = pytest.fixture(make_both, name="start")
 
 
 def bring_up(router, charon, *, we_initiate):
