@@ -145,6 +145,8 @@ def _match_policy(attributes: Attributes, policy: IsakmpPolicy) -> str:
         return "Diffie-Hellman group offered does not match policy!"
     if known.get(IkeAttribute.LIFE_TYPE, LifeType.SECONDS) != LifeType.SECONDS:
         return "Only lifetimes in seconds are taken in phase 1"
+    if known.get(IkeAttribute.LIFE_DURATION) == 0:
+        return "Lifetime offered is of no seconds"
     if known.keys() - _UNDERSTOOD:
         return "Attribute offered is not supported"
     return ""

@@ -221,10 +221,11 @@ def _find_flow(work: Work) -> IpsecFlow:
 def _other_profile(work: Work, flow: IpsecFlow) -> ProtocolError:
     """`set isakmp-profile` of the flow is for peers that match this profile, and no others."""
     matched = f"crypto isakmp profile {work.sa.profile}" if work.sa.profile else "no profile"
+    peer_id = work.sa.peer_id or (0, b"")
     return ProtocolError(
         "profile-mismatch",
         f"{flow.name} is for peers of crypto isakmp profile {flow.isakmp_profile}, this one"
-        f" matches {matched}",
+        f" ({identity.describe_id(*peer_id)}) matches {matched}",
         seen=matched,
         wanted=f"crypto isakmp profile {flow.isakmp_profile}",
         config=f"set isakmp-profile {flow.isakmp_profile}",

@@ -118,6 +118,20 @@ def test_no_proposal_chosen_says_which_attribute(change, words):
     assert words in refused(pair.r).detail and pair.r.states == []
 
 
+def test_a_lifetime_of_nothing_is_refused_and_the_shorter_of_two_counts():
+    pair, _ = at_message(1, initiator=config("spoke1", I_END, R_END, policies=(no_time(),)))
+    pair.deliver(pair.i)
+    assert "Lifetime offered is of no seconds" in refused(pair.r).detail
+    hour = replace(MODERN, lifetime=3600)
+    pair = Pair(config("spoke1", I_END, R_END), config("hub", R_END, I_END, policies=(hour,)))
+    pair.establish()
+    assert next(iter(pair.r.engine.table.sas.values())).lifetime == 3600
+
+
+def no_time():
+    return replace(MODERN, lifetime=0)
+
+
 def test_impostor_with_a_key_but_another_name_is_refused_at_message_5():
     thief = credential("impostor")
     stolen = credential("spoke1")
