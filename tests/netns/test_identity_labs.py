@@ -32,8 +32,10 @@ def test_every_step_and_check_of_the_lab_holds(run: Run, lab: str) -> None:  # n
 def test_a_revoked_spoke_is_refused_at_message_5_as_often_as_it_comes(run: Run) -> None:  # noqa: F811
     ran = run("revocation")
     bad = lines_with(ran, "hub", f"%CRYPTO-5-IKMP_INVAL_CERT: Certificate received from {SPOKE1}")
+    again = lines_with(ran, "hub", "%CRYPTO-3-IKMP_QUERY_KEY: Querying key pair failed.")
     told = lines_with(ran, "hub", "IKELAB-REFUSED: MM5")
-    assert len(bad) == len(told) >= 4  # two main modes, and message 5 again in each
+    # Two main modes, and in each of them the same message 5 again and again.
+    assert len(bad) == 2 and len(again) >= 2 and len(told) == len(bad) + len(again)
     assert all("revoked: serialNumber=" in line and "(serial 0x3)" in line for line in told)
     # After the first refusal nothing comes up until the spoke has another certificate.
     log = ran.log("hub")
@@ -89,12 +91,10 @@ def test_the_others_stay_up_with_the_sas_they_began_with(
     need("tshark")
     ran = run("migration")
     cookies: dict[str, set[str]] = {}
-    for peer, cookie in ran.fields("isakmp.exchangetype == 2", "ip.src", "isakmp.ispi"):
+    for peer, cookie in ran.fields("isakmp.exchangetype == 2 && !icmp", "ip.src", "isakmp.ispi"):
         cookies.setdefault(peer, set()).add(cookie)
     assert len(cookies["192.168.159.251"]) == len(cookies["192.168.159.252"]) == 1
     assert len(cookies[SPOKE1]) == 3  # key, certificate, certificate without the key at the hub
-    deletes = ran.fields("isakmp.exchangetype == 5", "ip.src")
-    assert {row[0] for row in deletes} <= {SPOKE1, HUB, "192.168.159.251", "192.168.159.252"}
 
 
 # --- strangers ------------------------------------------------------------------------------------
