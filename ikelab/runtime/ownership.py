@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -71,6 +72,33 @@ class Owned:
                 f"{address} is not sent to: no lab on this machine owns it",
                 hint=f"addresses of labs: {there}",
             )
+
+
+@contextmanager
+def lodged(namespace: str, address: str) -> Iterator[None]:
+    """A block with one more address on the segment of a lab's namespace that it belongs to."""
+    with inside(namespace), IPRoute() as route:
+        index, length = _segment_of(route, namespace, address)
+        route.addr("add", index=index, address=address, prefixlen=length)
+    try:
+        yield
+    finally:
+        with inside(namespace), IPRoute() as route:
+            route.addr("delete", index=index, address=address, prefixlen=length)
+
+
+def _segment_of(route: IPRoute, namespace: str, address: str) -> tuple[int, int]:
+    """(index of the interface, prefix length)."""
+    for message in route.get_addr(family=2):
+        there, length = message.get_attr("IFA_LOCAL"), int(message["prefixlen"])
+        if there == address:
+            raise LabError(f"{namespace} has the address {address} already")
+        if there and IPv4Address(address) in IPv4Network(f"{there}/{length}", strict=False):
+            return int(message["index"]), length
+    raise LabError(
+        f"no segment of {namespace} has room for {address}",
+        hint="take an address of one of its networks (`ip -n NAMESPACE addr`)",
+    )
 
 
 def owned_addresses() -> Iterator[str]:

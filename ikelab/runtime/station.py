@@ -18,6 +18,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ from ikelab.types import Endpoint, Now, Rng
 from ikelab.wire.numbers import IpProtocol
 
 IKE_PORT = 500
+_DISCARD = 9  # a port that nobody listens at
 _POLL = 0.05  # seconds: `until` may be about something that no datagram tells
 
 
@@ -46,11 +48,22 @@ class Station:
     """One UDP socket. address: dotted, of the namespace; namespace: `ikelab-LAB-NODE`, or None
     for loopback. port: another than 500 where a router of the lab has that already.
 
+    lodge: the address is a new one, on a segment of the namespace, as long as the station is open.
     Raises LabError where the place belongs to no lab.
     """
 
-    def __init__(self, address: str, *, namespace: str | None = None, port: int = IKE_PORT) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        namespace: str | None = None,
+        port: int = IKE_PORT,
+        lodge: bool = False,
+    ) -> None:
         ownership.check_place(namespace, address)
+        self._stack = ExitStack()
+        if lodge and namespace is not None:
+            self._stack.enter_context(ownership.lodged(namespace, address))
         self.end = Endpoint(address, port)
         self.namespace = namespace
         self.rng: Rng = OsRng()
@@ -62,7 +75,7 @@ class Station:
         try:
             self._socket.bind((address, port))
         except OSError as error:
-            self._socket.close()
+            self.close()
             where = namespace or "the host"
             raise LabError(
                 f"cannot use {self.end} in {where}: {error.strerror}",
@@ -87,6 +100,7 @@ class Station:
         self._socket.close()
         if self._raw is not None:
             self._raw.close()
+        self._stack.close()
 
     def now(self) -> Now:
         """The time since this station was opened, and the machine's date."""
@@ -179,6 +193,13 @@ class Station:
         segment = ports + (8 + len(octets)).to_bytes(2, "big") + bytes(2) + octets
         packet = ipv4.Ipv4Packet(source.address, remote.address, IpProtocol.UDP, segment)
         self._raw.sendto(ipv4.build(packet), (str(IPv4Address(remote.address)), 0))
+
+
+def knock(namespace: str, address: str) -> None:
+    """Send one packet from inside a lab's namespace, such as into a tunnel that wants an SA."""
+    ownership.check_place(namespace, address)
+    with inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        any_socket.sendto(b"knock", (address, _DISCARD))
 
 
 def identity_of(lab: str, node: str, trustpoint: str, *, root: Path = RUN_DIRECTORY) -> Identity:

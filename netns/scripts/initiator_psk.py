@@ -1,0 +1,55 @@
+"""Initiator with a shared key: a wrong proof, a repeated message, a tunnel, a forged DELETE.
+
+    sudo ./netns/lab deploy first-tunnel-psk
+    sudo ./netns/lab python netns/scripts/initiator_psk.py
+
+The other end is the lab's hub; --namespace, --local, --remote and --key name any other that stands
+in a namespace called ikelab-... (the project's tests run this against strongSwan).
+"""
+
+from argparse import ArgumentParser
+
+from ikelab.isakmp.events import InstallIpsecSa
+from ikelab.runtime.station import Station
+from ikelab.script import MM3, MM5, Peer
+from ikelab.wire.numbers import ProtocolId
+from ikelab.wire.payloads import DELETE
+
+parser = ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--namespace", default="ikelab-first-tunnel-psk-spoke1")
+parser.add_argument("--local", default="192.168.159.250")
+parser.add_argument("--port", type=int, default=5500)  # 500 is the spoke's own
+parser.add_argument("--remote", default="192.168.159.242")
+parser.add_argument("--key", default="a-long-key-of-this-lab-only")
+given = parser.parse_args()
+
+
+def tell(title: str, peer: Peer) -> None:
+    """What a peer sent, took and refused."""
+    print(f"{title}\n  " + "\n  ".join(peer.story))
+
+
+with Station(given.local, namespace=given.namespace, port=given.port) as here:
+    # One payload is wrong, everything else is right.
+    liar = here.peer(given.remote, pre_shared_key=given.key)
+    liar.on(MM5).mutate(hash=bytes(32))
+    here.begin(liar)
+    here.serve(liar, until=lambda: liar.states == [], seconds=2.0)
+    tell("A wrong HASH_I in message 5: nobody answers it", liar)
+
+    # The engine does the rest by itself: quick mode follows.
+    peer = here.peer(given.remote, pre_shared_key=given.key)
+    peer.on(MM3).duplicate()
+    here.begin(peer)
+    came_up = here.serve(peer, until=lambda: bool(peer.of(InstallIpsecSa)))
+    tell("Message 3 sent twice: the answer comes twice, and the tunnel comes up", peer)
+    assert came_up, "no tunnel"
+    fourth = [octets for octets in peer.received if peer.received.count(octets) == 2]
+    assert fourth, "the second message 3 got another answer, or none"
+
+    # With the keys of the SA any message can be forged; this one deletes the SA at the other end.
+    sa = peer.sa
+    gone = DELETE(protocol_id=ProtocolId.ISAKMP, spi_size=16, spis=[sa.cky_i + sa.cky_r])
+    peer.send(peer.phase2([gone]))
+    here.flush(peer)
+    print(f"DELETE of {sa.cky_i.hex()} sealed and sent")
