@@ -34,7 +34,9 @@ MAY_IMPORT = {
 # `ipsec` reads the engine's events and policy, never its machinery; `ios` and `capture` likewise.
 DATA_ONLY = {
     ("ipsec", "isakmp"): {"ikelab.isakmp.events", "ikelab.isakmp.policy"},
-    ("capture", "isakmp"): {"ikelab.isakmp.events", "ikelab.isakmp.policy"},
+    ("capture", "isakmp"): {
+        *("ikelab.isakmp.events", "ikelab.isakmp.policy", "ikelab.isakmp.reasons"),
+    },
 }
 SANS_IO = {
     *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node"),

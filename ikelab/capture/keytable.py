@@ -81,17 +81,26 @@ _BUTTONS = (  # label, display filter, comment
 )
 
 
+SKEYID_FILE = "ikelab_skeyid"
+"""SKEYID by initiator cookie, for `explain signature`; Wireshark does not read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class IkeKey:
-    """Ka of one ISAKMP SA: exactly the cipher's key length, else Wireshark shows nothing."""
+    """Ka of one ISAKMP SA: exactly the cipher's key length, else Wireshark shows nothing.
+
+    skeyid: for HASH_I and HASH_R, which Wireshark does not compute.
+    """
 
     cky_i: bytes
     encryption_key: bytes = field(repr=False)
+    skeyid: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(cls, material: KeyMaterial) -> IkeKey:
         """The row for what the engine reports."""
-        return cls(material.cky_i, material.encryption_key)
+        skeyid = dict(material.others).get("skeyid", b"")
+        return cls(material.cky_i, material.encryption_key, skeyid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +151,12 @@ def wireshark_directory(
     ike, esp: both ends may report the same SA; it is written once. hosts: (dotted address, name).
     oids: (dotted, name, type such as "PrintableString") beyond SCEP's own.
     """
+    ike = list(ike)
     files = {
         "ikev1_decryption_table": _lines(dict.fromkeys(_ike_row(key) for key in ike)),
+        SKEYID_FILE: _lines(
+            dict.fromkeys(f"{key.cky_i.hex()},{key.skeyid.hex()}" for key in ike if key.skeyid)
+        ),
         "esp_sa": _lines(dict.fromkeys(_esp_row(key) for key in esp)),
         "preferences": _preferences(),
         "hosts": _lines(f"{address} {name}" for address, name in hosts),

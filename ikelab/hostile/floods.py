@@ -132,7 +132,7 @@ def deletes(attack: Assault) -> Iterator[Shot]:
     yield alive(attack, peer, 1)
     known = attack.hub.sas()
     octets = peer.phase2([delete_isakmp(spi), are_you_there(peer, 2), delete_isakmp(spi)])
-    yield attack.shot("DELETE, R-U-THERE, DELETE in one", octets, "N D sealed", peer=peer)
+    yield attack.shot("DELETE, R-U-THERE, DELETE in one", octets, peer=peer)
     yield attack.deed("one SA less", lambda: str(attack.hub.sas() - known), "-1")
     yield attack.shot("the same again", octets, reason="unknown-cookies", peer=peer)
 
@@ -165,7 +165,7 @@ def probes(attack: Assault) -> Iterator[Shot]:
     peer.on(INFO).keep()
     gone = peer.phase2([delete_isakmp(cookies(peer))])
     late = peer.phase2([are_you_there(peer, 1000)])
-    yield attack.shot("DELETE", gone, "N D sealed", peer=peer)
+    yield attack.shot("DELETE", gone, peer=peer)
     yield attack.shot("of an SA that is gone", late, reason="unknown-cookies", peer=peer)
 
 

@@ -465,9 +465,11 @@ class IsakmpEngine:
         self, sa: IsakmpSa, meaning: informational.Meaning, message_id: int, now: Now
     ) -> list[Action]:
         match meaning:
-            case informational.IsakmpDeleted():
+            case informational.IsakmpDeleted(with_reason):
                 first, *rest = self._context.drop_sa(sa, "P1 delete notify (in)")
-                answer = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
+                answer: list[Action] = []
+                if with_reason:  # IOS answers its own kind (guide, D2); nobody else expects it
+                    answer = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
                 return [first, informational.node_deleted(sa, message_id), *answer, *rest]
             case informational.EspDeleted(spis):
                 gone = [p for p in self.table.pairs_with(sa.remote) if p.outbound_spi in spis]

@@ -19,7 +19,7 @@ from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
 from ikelab.wire.isakmp import Payload, build_payloads
 from ikelab.wire.numbers import Doi, NotifyType, PayloadType, ProtocolId
-from ikelab.wire.payloads import DELETE, HASH, NOTIFY
+from ikelab.wire.payloads import DELETE, DELETE_WITH_REASON, HASH, NOTIFY
 
 if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
@@ -35,7 +35,9 @@ INFO = PayloadRule(
 
 @dataclass(frozen=True, slots=True)
 class IsakmpDeleted:
-    """The peer drops this ISAKMP SA."""
+    """The peer drops this ISAKMP SA. with_reason: it said so by Cisco's payload 18."""
+
+    with_reason: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ def _read_notify(packet: NOTIFY, sa: IsakmpSa) -> Meaning:
     return Notified(int(packet.notify_type), bytes(packet.spi))
 
 
-def _read_delete(packet: DELETE, sa: IsakmpSa) -> list[Meaning]:
+def _read_delete(packet: DELETE | DELETE_WITH_REASON, sa: IsakmpSa) -> list[Meaning]:
     spis = tuple(bytes(spi) for spi in packet.spis)
     if packet.protocol_id == ProtocolId.ISAKMP and sa.cky_i + sa.cky_r in spis:
-        return [IsakmpDeleted()]
+        return [IsakmpDeleted(isinstance(packet, DELETE_WITH_REASON))]
     if packet.protocol_id == ProtocolId.ESP and packet.spi_size == 4:
         return [EspDeleted(spis)]
     return []

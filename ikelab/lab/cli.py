@@ -268,6 +268,22 @@ def clock_advance(
     clock_command.move(name, seconds, None if grain is None else float(fine or 0), form)
 
 
+@cli.command()
+@_lab_option
+@_format_option
+@click.option("--capture", type=click.Path(exists=True, path_type=Path), help="Of a capture.")
+@click.argument("words", nargs=-1, metavar="NODE [PEER] | signature FRAME [CAPTURE]")
+def explain(lab: str | None, form: str, capture: Path | None, words: tuple[str, ...]) -> None:
+    """Say why the last negotiation of NODE (with PEER) was refused, and what would mend it.
+
+    Of the deployed lab, or of the capture that was written last. With `signature`, print the hash,
+    the padded and the recovered block of the SIG in a frame.
+    """
+    from ikelab.lab import explain_command as command
+
+    command.explain(words, capture, form, lambda: _deployed(lab))
+
+
 @cli.command("crl-growth")
 @click.option(
     "--revoked",

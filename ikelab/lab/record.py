@@ -3,6 +3,7 @@
     DIR/LAB.pcapng          every segment, in order of time, comments on the frames
     DIR/LAB.wireshark/      configuration directory with the session keys: Wireshark decrypts
     DIR/ladder.svg          the IKE messages as a picture
+    DIR/refusals.json       what was refused and why, with frame numbers: `ikelab explain`
     DIR/logs/NODE.log       what each console printed
 
 Under sudo everything belongs to the user who called it. Keys are for the owner's eyes: 0600.
@@ -17,16 +18,17 @@ from pathlib import Path
 
 from ikelab.capture import pcapng
 from ikelab.capture.annotate import SegmentCapture, annotate
-from ikelab.capture.keytable import wireshark_directory
+from ikelab.capture.keytable import SKEYID_FILE, wireshark_directory
 from ikelab.capture.ladder import draw, read_rungs
 from ikelab.errors import LabError, WireError
 from ikelab.lab import state
+from ikelab.lab.explain import REFUSALS, located, to_json
 from ikelab.lab.topology import Topology
 from ikelab.runtime.control import Json
 from ikelab.runtime.trace import Trace, read_trace
 
 # Files of a Wireshark directory that hold what belongs to one run: an old one must not stay.
-_PER_RUN = ("ikev1_decryption_table", "esp_sa", "hosts")
+_PER_RUN = ("ikev1_decryption_table", SKEYID_FILE, "esp_sa", "hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
     """
     run_dir = state.run_dir(topology.name)
     traces = {node.name: read_trace(node.trace_path, node.name) for node in topology.nodes}
-    segments = [_segment(topology, name, run_dir, counts) for name in _names(topology)]
-    hosts = tuple(_hosts(topology))
+    segments = read_segments(topology, run_dir, counts)
+    hosts = tuple(hosts_of(topology))
     file = annotate(
         segments,
         [record for trace in traces.values() for record in trace.records],
@@ -77,6 +79,8 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
             make_directory(directory, owner)
         write_file(out / f"{topology.name}.pcapng", file, owner)
         _write_wireshark(wireshark, traces, hosts, owner)
+        told = located(topology, traces, pcapng.parse(file).frames)
+        write_file(out / REFUSALS, to_json(told, dict(hosts)).encode(), owner)
         write_file(out / "ladder.svg", _ladder(topology, traces).encode(), owner)
         for node in topology.nodes:
             if node.log_path.exists():
@@ -102,6 +106,11 @@ def _names(topology: Topology) -> Iterator[str]:
     return (segment.name for segment in topology.segments)
 
 
+def read_segments(topology: Topology, run_dir: Path, counts: Json) -> list[SegmentCapture]:
+    """What was seen so far on each segment. counts: the sniffers', by segment."""
+    return [_segment(topology, name, run_dir, counts) for name in _names(topology)]
+
+
 def _segment(topology: Topology, name: str, run_dir: Path, counts: Json) -> SegmentCapture:
     """What was seen on one segment; a torn end, left by a crash, is cut off."""
     path = run_dir / "frames" / f"{name}.pcapng"
@@ -125,7 +134,7 @@ def _segment(topology: Topology, name: str, run_dir: Path, counts: Json) -> Segm
     )
 
 
-def _hosts(topology: Topology) -> Iterator[tuple[str, str]]:
+def hosts_of(topology: Topology) -> Iterator[tuple[str, str]]:
     """(dotted address, name of the node) of all interfaces."""
     for node in topology.nodes:
         for attachment in node.attachments:

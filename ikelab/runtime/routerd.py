@@ -296,7 +296,7 @@ class RouterProcess:
             while self._events:
                 event = self._events.popleft()
                 actions = self.router.handle(event, self._clock.now())
-                self._note_received(event, actions)
+                self._note(event, actions)
                 for action in actions:
                     self._carry_out(action)
         finally:
@@ -371,7 +371,7 @@ class RouterProcess:
         if udp is None:
             _LOG.warning("no socket at %s: a message to %s is lost", action.local, action.remote)
             return
-        self._trace.message(action.octets, action.comment, sent=True)
+        self._trace.sent(action)
         self._traffic += 1
         try:
             udp.sendto(action.octets, (action.remote.address, action.remote.port))
@@ -410,24 +410,12 @@ class RouterProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _note_received(self, event: NodeEvent, actions: list[NodeAction]) -> None:
-        """What the node says of the datagram it was given, for the comment of its frame."""
-        if not isinstance(event, isakmp.DatagramReceived):
-            return
-        told = [
-            action.comment
-            for action in actions
-            if isinstance(action, isakmp.PlainMessage) and not action.sent
-        ]
-        told += [
-            f"{self.router.config.hostname}: {action.message} refused: {action.reason}"
-            + (f" ({action.detail})" if action.detail else "")
-            for action in actions
-            if isinstance(action, isakmp.Refused)
-        ]
-        if not told:
-            told = [f"{self.router.config.hostname} took this message before"]
-        self._trace.message(event.octets, "\n".join(told), sent=False)
+    def _note(self, event: NodeEvent, actions: list[NodeAction]) -> None:
+        """For the comment of the frame, and for `explain`."""
+        if isinstance(event, isakmp.DatagramReceived):
+            self._trace.received(self.router.config.hostname, event, actions)
+        else:
+            self._trace.refused(actions)
 
     # --- the data plane -------------------------------------------------------------------------
 

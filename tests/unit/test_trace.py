@@ -68,13 +68,15 @@ def test_keys_come_back_as_rows_for_wireshark(tmp_path: Path) -> None:
     path = tmp_path / "hub.trace.jsonl"
     plain = TransformSet("N", EspTransform.ESP_NULL, None, None)
     with TraceWriter(path) as trace:
-        trace.action(KeyMaterial(b"i" * 8, b"r" * 8, b"k" * 32, (("skeyid", b"secret"),)))
+        trace.action(
+            KeyMaterial(b"i" * 8, b"r" * 8, b"k" * 32, (("skeyid", b"secret"), ("g_xy", b"deep")))
+        )
         trace.action(install(TRANSFORM))
         trace.action(install(plain))
     read = read_trace(path, "hub")
-    assert read.ike == (IkeKey(b"i" * 8, b"k" * 32),)
+    assert read.ike == (IkeKey(b"i" * 8, b"k" * 32, b"secret"),)
     assert read.esp == (*EspKey.pair_of(install(TRANSFORM)), *EspKey.pair_of(install(plain)))
-    assert b"skeyid" not in path.read_bytes()
+    assert b"deep".hex().encode() not in path.read_bytes()
 
 
 def test_file_is_private(tmp_path: Path) -> None:
