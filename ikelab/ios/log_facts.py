@@ -66,14 +66,8 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
         "ISAKMP:received payload type {payload}",
         "ISAKMP ({c}): NAT found, both nodes inside NAT",
     ),
-    "address-not-in-cert": (
-        "ISAKMP:({c}):My ID configured as IPv4 Addr, but Addr not in Cert!",
-        "ISAKMP:({c}):Using {using} as My ID",
-    ),
-    "fqdn-not-in-cert": (
-        "ISAKMP:({c}):My ID configured as FQDN, but FQDN not in Cert!",
-        "ISAKMP:({c}):Using {using} as My ID",
-    ),
+    "address-not-in-cert": ("ISAKMP:({c}):My ID configured as IPv4 Addr, but Addr not in Cert!",),
+    "using-fqdn": ("ISAKMP:({c}):Using FQDN as My ID",),
     "send-initial-contact": ("ISAKMP:({c}):Send initial contact",),
     "beginning-quick-mode": (
         "ISAKMP:({c}):beginning Quick Mode exchange, M-ID of {message_id}",

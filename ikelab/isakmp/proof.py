@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
 
 _NOT_IN_CERT = {IdType.ID_IPV4_ADDR: "address-not-in-cert", IdType.ID_FQDN: "fqdn-not-in-cert"}
-_ID_WORDS = {
-    IdType.ID_IPV4_ADDR: "IPv4 Addr",
-    IdType.ID_FQDN: "FQDN",
-    IdType.ID_DER_ASN1_DN: "DN",
+_INSTEAD = {
+    IdType.ID_IPV4_ADDR: "using-address",
+    IdType.ID_FQDN: "using-fqdn",
+    IdType.ID_DER_ASN1_DN: "using-dn",
 }
 
 
@@ -78,7 +78,8 @@ def own_identity(work: Work) -> ID:
     sa = work.sa
     id_type, data = identity.choose_identity(work.config, sa.credential, sa.local.address)
     if sa.credential is not None and id_type is not work.config.identity:
-        work.trace(_NOT_IN_CERT[work.config.identity], using=_ID_WORDS[id_type])
+        work.trace(_NOT_IN_CERT[work.config.identity])
+        work.trace(_INSTEAD[id_type])
     return id_payload(work, id_type, data)
 
 

@@ -72,10 +72,13 @@ class PkiFiles:
         self._make_sub_ca()
         self.write_crls()
 
-    def issue(self, name: str, *, fqdn: str = "", address: str = "") -> IssuedCertificate:
+    def issue(
+        self, name: str, *, fqdn: str = "", address: str = "", mailbox: str = ""
+    ) -> IssuedCertificate:
         """A leaf of the sub-CA for `name`, with subjectAltName and the sub-CA's CRL as CDP."""
         fqdn = fqdn or f"{name}.example.net"
         names = f"DNS:{fqdn}" + (f",IP:{address}" if address else "")
+        names += f",email:{mailbox}" if mailbox else ""
         extensions = (
             "basicConstraints = critical,CA:FALSE",
             "keyUsage = critical,digitalSignature,keyEncipherment",
