@@ -21,6 +21,7 @@ from ikelab.ios.debugging import ISAKMP as DEBUG
 from ikelab.ios.log_facts import Values, fact_lines, joined, signed, subject_lines
 from ikelab.ios.log_line import LogLine, own
 from ikelab.ios.text import visible
+from ikelab.isakmp import fragmentation
 from ikelab.isakmp.events import (
     AllocateSpi,
     InstallIpsecSa,
@@ -156,6 +157,8 @@ class IsakmpLog:
 
     def _rendered(self, action: object) -> Iterator[LogLine]:
         match action:
+            case PlainMessage(sent=False, message=fragmentation.NAME):
+                yield own("FRAGMENT", action.comment, DEBUG)
             case PlainMessage(sent=False):
                 yield from _debug(self._receive(action))
             case SendDatagram():

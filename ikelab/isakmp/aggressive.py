@@ -13,7 +13,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from ikelab.isakmp import faults, identity, nat_t, phase1, proof, state
+from ikelab.isakmp import faults, fragmentation, identity, nat_t, phase1, proof, state
 from ikelab.isakmp.policy import AggressivePeer, IsakmpPolicy
 from ikelab.isakmp.work import Work
 from ikelab.wire import vendor_id
@@ -38,7 +38,7 @@ def send_am1(work: Work) -> bool:
     work.sa.own_id_b = body_of(own_id)
     packets.append(own_id)
     packets += phase1.certificate_requests(work, policies)
-    packets += [*nat_t.offer(work), VENDOR_ID(data=vendor_id.DPD)]
+    packets += [*nat_t.offer(work), *fragmentation.offer(work), VENDOR_ID(data=vendor_id.DPD)]
     work.send_phase1(state.AM1, packets)
     work.start_retransmission(state.AM1)
     return True
@@ -77,7 +77,7 @@ def send_am2(work: Work) -> bool:
     packets.append(proof.prove(work, body_of(own_id)))
     packets += phase1.certificate_requests(work, [phase1.chosen_policy(work)])
     packets.append(VENDOR_ID(data=vendor_id.DPD))
-    packets += [*nat_t.answer(work), *nat_t.nat_d(work)]
+    packets += [*nat_t.answer(work), *fragmentation.answer(work), *nat_t.nat_d(work)]
     work.send_phase1(state.AM2, packets)
     return True
 

@@ -15,6 +15,7 @@ from ikelab.errors import ProtocolError, WireError
 from ikelab.isakmp import (
     admission,
     faults,
+    fragmentation,
     identity,
     informational,
     nat_t,
@@ -98,6 +99,9 @@ class IsakmpEngine:
 
     def handle(self, event: Event, now: Now) -> list[Action]:
         """Take one event; what must be done or told, in order."""
+        return fragmentation.split_large(self._context, self._handle(event, now))
+
+    def _handle(self, event: Event, now: Now) -> list[Action]:
         match event:
             case DatagramReceived():
                 return self._receive(event, now)
@@ -136,13 +140,7 @@ class IsakmpEngine:
     @property
     def awaits_answer(self) -> bool:
         """Whether a message was sent that the peer should answer at once."""
-        return any(
-            waiting is not None
-            for waiting in (
-                *(sa.retransmission for sa in self.table.sas.values()),
-                *(node.retransmission for node in self.table.nodes.values()),
-            )
-        )
+        return self.table.awaits_answer
 
     # --- datagrams ----------------------------------------------------------------------------
 
@@ -150,6 +148,9 @@ class IsakmpEngine:
         try:
             header = parse_header(event.octets)
             check_header(header)
+            if header.next_payload == PayloadType.FRAGMENT:
+                told, whole = fragmentation.take(self._context, header, event, now)
+                return told if whole is None else [*told, *self._receive(whole, now)]
             match header.exchange_type:
                 case ExchangeType.IDENTITY_PROTECTION | ExchangeType.AGGRESSIVE:
                     return self._receive_phase1(header, event, now)
@@ -186,8 +187,8 @@ class IsakmpEngine:
             raise faults.changed_repeat()
         if sa.awaiting_cert:
             raise faults.busy()
-        path = (event.local, event.remote)
-        return self._phase1(sa, _phase1_message(header), now, (header, event.octets), path)
+        given, path = _phase1_message(header), (event.local, event.remote)
+        return self._phase1(sa, given, now, (header, event.octets), path)
 
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
         if header.exchange_type == ExchangeType.AGGRESSIVE and not self.config.aggressive_mode:
@@ -225,11 +226,8 @@ class IsakmpEngine:
         admission.use_message_id(known, header.message_id)
         if taken.state is not node.state is not QmState.IKE_QM_READY:
             # QM2 or QM3 verified: our nonce is in its hash, so the peer sent it just now.
-            actions += self._follow(known, event.remote)
+            actions += remap.move_peer(self._context, known, event.remote)
         return actions
-
-    def _follow(self, sa: IsakmpSa, remote: Endpoint) -> list[Action]:
-        return [] if sa.remote == remote else remap.move_peer(self._context, sa, remote)
 
     def _receive_informational(
         self, header: Header, event: DatagramReceived, now: Now
@@ -414,13 +412,14 @@ class IsakmpEngine:
             sa.remote,
             node.inbound_spi,
             node.outbound_spi,
-            node.transform,
+            replace(node.transform, mode=nat_t.agreed_mode(sa, node.transform.mode)),
             node.lifetime_seconds,
             node.lifetime_kilobytes,
             now.elapsed,
             now.elapsed
             + node.lifetime_seconds
             - rekey_margin(node.lifetime_seconds, node.initiator),
+            node.installed_proxies,
         )
         given = (Major.FROM_IPSEC, Minor.IPSEC_INSTALL_DONE)
         return rows.run_quick_mode(self._context, sa, node, given, now)
@@ -472,7 +471,8 @@ class IsakmpEngine:
                     answer = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
                 return [first, informational.node_deleted(sa, message_id), *answer, *rest]
             case informational.EspDeleted(spis):
-                gone = [p for p in self.table.pairs_with(sa.remote) if p.outbound_spi in spis]
+                remote = self.table.sas[sa.handle].remote
+                gone = [p for p in self.table.pairs_with(remote) if p.outbound_spi in spis]
                 return [self._context.remove_pair(pair, "delete notify (in)") for pair in gone]
             case informational.AreYouThere(sequence):
                 return self._upkeep.answer_probe(sa, sequence, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikelab.isakmp import nat_t, phase1, proof, state
+from ikelab.isakmp import fragmentation, nat_t, phase1, proof, state
 from ikelab.isakmp.work import Work
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def send_mm1(work: Work) -> bool:
     offer = phase1.begin(work, phase1.usable_policies(work))
     vendor_ids = nat_t.offer(work)
     work.trace("beginning-main-mode")
-    work.send_phase1(state.MM1, [offer, *vendor_ids])
+    work.send_phase1(state.MM1, [offer, *vendor_ids, *fragmentation.offer(work)])
     work.start_retransmission(state.MM1)
     return True
 
@@ -38,7 +38,7 @@ def process_mm1(work: Work) -> bool:
 def send_mm2(work: Work) -> bool:
     """Responder: the chosen transform exactly as offered, and no vendor ID that was not offered."""
     packets: list[Layer] = [work.reply]
-    work.send_phase1(state.MM2, [*packets, *nat_t.answer(work)])
+    work.send_phase1(state.MM2, [*packets, *nat_t.answer(work), *fragmentation.answer(work)])
     return True
 
 

@@ -25,7 +25,13 @@ from typing import TYPE_CHECKING
 from ikelab.crypto import oakley
 from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
-from ikelab.wire.numbers import EncapsulationMode, IdType, PayloadType
+from ikelab.wire.numbers import (
+    ISAKMP_PORT,
+    NAT_T_PORT,
+    EncapsulationMode,
+    IdType,
+    PayloadType,
+)
 from ikelab.wire.payloads import PAYLOAD_CLASSES, VENDOR_ID
 
 if TYPE_CHECKING:
@@ -34,13 +40,12 @@ if TYPE_CHECKING:
     from ikelab.isakmp.work import Work
     from ikelab.wire.layer import Layer
 
-ISAKMP_PORT = 500
-NAT_T_PORT = 4500
 KEEPALIVE_SECONDS = 20  # RFC 3948 section 4: the default
 
 Modes = Mapping[EncapsulationMode, int]
 """The number on the wire of each encapsulation mode of a transform set."""
 
+_HOST = "255.255.255.255"
 _TUNNEL, _TRANSPORT = EncapsulationMode.TUNNEL, EncapsulationMode.TRANSPORT
 PLAIN_MODES: Modes = {_TUNNEL: 1, _TRANSPORT: 2}
 _RFC_MODES: Modes = {_TUNNEL: 3, _TRANSPORT: 4}
@@ -90,14 +95,13 @@ class NatTraversal:
     """What the two sides of an ISAKMP SA agreed on and found out.
 
     inside: we are behind a NAT. peer_inside: the peer is. compared: whether NAT-D was looked at.
-    own_hash, peer_hashes: the NAT-D payloads of the peer, of our end and of its own ends.
+    peer_hashes: the NAT-D payloads of the peer that are of its own ends.
     """
 
     variant: Variant
     inside: bool = False
     peer_inside: bool = False
     compared: bool = False
-    own_hash: bytes = b""
     peer_hashes: tuple[bytes, ...] = ()
 
     @property
@@ -184,7 +188,6 @@ def compare(work: Work) -> None:
         inside=known and not ours,
         peer_inside=known and not peers,
         compared=True,
-        own_hash=b"".join(own_hash),
         peer_hashes=peer_hashes,
     )
 
@@ -275,26 +278,29 @@ def nat_oa(sa: IsakmpSa, offered: Sequence[EncapsulationMode]) -> list[Layer]:
 
 
 def as_seen_here(
-    sa: IsakmpSa, ours: ProxyIdentity, theirs: ProxyIdentity
+    work: Work, ours: ProxyIdentity, theirs: ProxyIdentity
 ) -> tuple[ProxyIdentity, ProxyIdentity]:
     """The peer's proxies with the ends' addresses as they are on this side of the NAT.
 
-    The peer means its own end by the address it has behind the NAT. Whether a host is that end, it
-    has said itself: by the NAT-D hash of it.
+    Our end it knows by an address that only the NAT has. Its own end it means by the address that
+    it has behind its NAT, and which one that is it has said: by NAT-OA or by the NAT-D hash.
     """
-    nat = sa.nat
-    if nat is None or not nat.is_needed:
+    sa = work.sa
+    if sa.nat is None or not sa.nat.is_needed:
         return ours, theirs
-    if _names(sa, ours, (nat.own_hash,)):
+    if sa.nat.inside and ours.mask == _HOST:
         ours = replace(ours, address=sa.local.address)
-    if _names(sa, theirs, nat.peer_hashes):
+    if sa.nat.peer_inside and theirs.mask == _HOST and _is_peers_own(work, theirs.address):
         theirs = replace(theirs, address=sa.remote.address)
     return ours, theirs
 
 
-def _names(sa: IsakmpSa, proxy: ProxyIdentity, hashes: Sequence[bytes]) -> bool:
-    """Whether a proxy is the host that one of the NAT-D hashes is of."""
-    if proxy.mask != "255.255.255.255":
-        return False
+def _is_peers_own(work: Work, address: str) -> bool:
+    """Whether this is the address that the peer, who sends message 1, has behind its NAT."""
+    nat = work.sa.nat
+    assert nat is not None
+    original = work.message.of_type(nat.variant.nat_oa)
+    if original and bytes(original[0].packet.data) == IPv4Address(address).packed:
+        return True
     ports = (ISAKMP_PORT, NAT_T_PORT)
-    return any(_hash(sa, Endpoint(proxy.address, port)) in hashes for port in ports)
+    return any(_hash(work.sa, Endpoint(address, port)) in nat.peer_hashes for port in ports)

@@ -22,7 +22,6 @@ from ikelab.isakmp.tried import IpsecTried, count_offers
 from ikelab.isakmp.work import Work
 from ikelab.wire.isakmp import body_of, build_payloads
 from ikelab.wire.numbers import (
-    EncapsulationMode,
     HashAlgorithm,
     NotifyType,
     PayloadType,
@@ -191,7 +190,7 @@ def _find_flow(work: Work) -> IpsecFlow:
         theirs = ProxyIdentity(work.sa.remote.address)
         ours = ProxyIdentity(work.sa.local.address)
     work.quick_mode.proxies = (ours, theirs)
-    ours, theirs = nat_t.as_seen_here(work.sa, ours, theirs)
+    ours, theirs = nat_t.as_seen_here(work, ours, theirs)
     flows = [
         flow
         for flow in work.config.flows
@@ -323,10 +322,8 @@ def _check_single_answer(work: Work) -> None:
 
 def _install(work: Work) -> None:
     node, sa, flow = work.quick_mode, work.sa, _flow(work)
-    transform, proxies = node.transform, node.proxies
-    assert transform is not None and proxies is not None
-    if transform.mode is EncapsulationMode.TRANSPORT:  # the addresses are those of the packet
-        proxies = (flow.local_proxy, flow.remote_proxy)
+    transform, proxies = node.transform, node.installed_proxies
+    assert transform is not None
     mode = nat_t.agreed_mode(sa, transform.mode)
     g_qm_xy = node.dh.exchange(node.peer_public) if node.dh is not None else b""
     work.trace("creating-ipsec-sas", seconds=node.lifetime_seconds)

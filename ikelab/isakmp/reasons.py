@@ -54,6 +54,26 @@ REASONS: Mapping[str, Reason] = {
     "payload-missing": Reason("", "RFC 2409 section 5", _PEER),
     "payload-unexpected": Reason("", "RFC 2409 section 5", _PEER),
     "payload-order": Reason("", "RFC 2409 section 5", _PEER),
+    # --- fragments of IKE messages -------------------------------------------------------------
+    "fragment-not-agreed": Reason(
+        "FRAG",
+        "the vendor ID FRAGMENTATION",
+        "switch fragmentation on here, or off on the peer",
+        "crypto isakmp fragmentation",
+    ),
+    "fragment-not-alone": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
+    "fragment-number": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
+    "fragment-last": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
+    "fragment-empty": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
+    "fragment-repeated": Reason("FRAG", "Cisco IKE fragmentation", "nothing: it is there already"),
+    "fragment-conflict": Reason("FRAG", "Cisco IKE fragmentation", _ATTACK),
+    "fragment-beyond-last": Reason("FRAG", "Cisco IKE fragmentation", _ATTACK),
+    "fragment-budget": Reason("FRAG", "this router's own limits", _ATTACK),
+    "fragment-timeout": Reason(
+        "FRAG", "this router's own limits", "look for where the path loses fragments"
+    ),
+    "fragment-nested": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
+    "fragment-header": Reason("FRAG", "Cisco IKE fragmentation", _PEER),
     # --- which SA, in which state --------------------------------------------------------------
     "unknown-cookies": Reason(
         "header",
@@ -276,6 +296,13 @@ REASONS: Mapping[str, Reason] = {
         "`clear crypto sa` on the peer, which still sends with SAs that are gone here",
     ),
     "esp-wrong-source": Reason("header", "RFC 4301 section 5.2", _ATTACK),
+    "esp-encapsulation": Reason(
+        "header",
+        "RFC 3948 section 3",
+        "`clear crypto sa` on both sides: one of them no longer sees the NAT that the other sees",
+        "crypto ipsec nat-transparency udp-encapsulation",
+    ),
+    "udp-encap-short": Reason("datagram", "RFC 3948 section 2", _ATTACK),
     "esp-wrong-spi": Reason("header", "RFC 4303 section 2.1", _PEER),
     "esp-short": Reason("header", "RFC 4303 section 2", _PEER),
     "esp-bad-length": Reason("body", "RFC 4303 section 2.4", _PEER),
@@ -289,7 +316,6 @@ REASONS: Mapping[str, Reason] = {
     "esp-wrong-proxy": Reason("body", "RFC 4301 section 5.2", _PEER),
     "esp-key-length": Reason("SA", "RFC 3602 section 2.3", "offer a key length that ESP has"),
     "esp-transform": Reason("SA", "RFC 2410", "offer a transform that encrypts"),
-    "esp-mode": Reason("SA", "the data plane", "set the mode to transport or tunnel", "mode"),
     "esp-proxy": Reason("ID", "the data plane", "protect the GRE of the tunnel on the peer too"),
     "esp-spi": Reason("SA", "RFC 4303 section 2.1", _PEER),
     "gre-version": Reason("body", "RFC 2784 section 2", _PEER),

@@ -17,6 +17,8 @@ from ikelab.types import Endpoint
 def move_peer(context: Context, sa: IsakmpSa, remote: Endpoint) -> list[Action]:
     """All SAs and pairs with the peer at `sa.remote` go to another port from now on."""
     old, table = sa.remote, context.table
+    if old == remote:
+        return []
     told = (("old", str(old)), ("new", str(remote)))
     actions: list[Action] = [Trace(remote, sa.conn_id, "peer-moved", told)]
     for other in table.sas.values():

@@ -13,7 +13,8 @@ from ikelab.crypto.cipher import CbcCipher
 from ikelab.crypto.dh import DhKey
 from ikelab.crypto.oakley import SkeyidSet
 from ikelab.isakmp.events import PeerCertAccepted, SendDatagram, Trace
-from ikelab.isakmp.nat_t import ISAKMP_PORT, NatTraversal
+from ikelab.isakmp.fragment import Pieces
+from ikelab.isakmp.nat_t import NatTraversal
 from ikelab.isakmp.policy import (
     Credential,
     IpsecFlow,
@@ -24,7 +25,7 @@ from ikelab.isakmp.policy import (
 from ikelab.isakmp.retransmit import Retransmission
 from ikelab.isakmp.state import QmState, State
 from ikelab.types import Endpoint
-from ikelab.wire.numbers import ExchangeType
+from ikelab.wire.numbers import ISAKMP_PORT, EncapsulationMode, ExchangeType
 from ikelab.wire.payloads import Proposal
 
 NO_COOKIE = bytes(8)
@@ -48,8 +49,9 @@ class IsakmpSa:
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
     that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
-    due. used_message_ids: of exchanges that the peer began. probe_heard, probes_answered: last
-    sequence number of its R-U-THEREs, times of our latest answers.
+    due. pieces: the fragments of a message that is not whole yet. used_message_ids: of exchanges
+    that the peer began. probe_heard, probes_answered: last sequence number of its R-U-THEREs, times
+    of our latest answers.
     """
 
     handle: int
@@ -89,6 +91,7 @@ class IsakmpSa:
     keyring: str | None = None
     peer_vendor_ids: tuple[bytes, ...] = ()
     nat: NatTraversal | None = None
+    pieces: Pieces | None = None
     lifetime: int = 0
     established: float | None = None
     expires: float | None = None
@@ -181,6 +184,18 @@ class QuickModeNode:
     last_sent: SendDatagram | None = None
     purge_at: float | None = None
 
+    @property
+    def installed_proxies(self) -> tuple[ProxyIdentity, ProxyIdentity]:
+        """Ours and the peer's, as the data plane has them.
+
+        In tunnel mode those of the wire, which are the inner packet's. In transport mode the
+        addresses are those of the packet itself, as it is on this side of a NAT.
+        """
+        assert self.flow is not None and self.proxies is not None and self.transform is not None
+        if self.transform.mode is EncapsulationMode.TRANSPORT:
+            return self.flow.local_proxy, self.flow.remote_proxy
+        return self.proxies
+
     def draft(self) -> QuickModeNode:
         """A copy to work on."""
         return replace(self)
@@ -188,7 +203,10 @@ class QuickModeNode:
 
 @dataclass(frozen=True, slots=True)
 class IpsecPair:
-    """A pair of ESP SAs that is in the data plane, and how long it may stay."""
+    """A pair of ESP SAs that is in the data plane, and how long it may stay.
+
+    proxies: ours and the peer's, where a NAT makes them others than the flow's.
+    """
 
     sa_handle: int
     flow: IpsecFlow
@@ -200,6 +218,7 @@ class IpsecPair:
     lifetime_kilobytes: int
     established: float
     rekey_at: float | None = None
+    proxies: tuple[ProxyIdentity, ProxyIdentity] | None = None
 
     @property
     def expires(self) -> float:
@@ -268,6 +287,13 @@ class SaTable:
         values = tuple((key, str(value)) for key, value in told.items())
         return Trace(sa.remote, sa.conn_id, "sa-removed", values)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a message was sent that a peer should answer at once."""
+        waiting = [sa.retransmission for sa in self.sas.values()]
+        waiting += [node.retransmission for node in self.nodes.values()]
+        return any(one is not None for one in waiting)
+
     def find(self, cky_i: bytes, cky_r: bytes) -> IsakmpSa | None:
         """The SA of a cookie pair."""
         for sa in self.sas.values():
@@ -335,6 +361,8 @@ class SaTable:
                 found.append((sa.rekey_at, f"rekey ISAKMP SA with {sa.remote}"))
             if sa.probe_at is not None:
                 found.append((sa.probe_at, f"dead peer detection of {sa.remote}"))
+            if sa.pieces is not None:
+                found.append((sa.pieces.deadline, f"fragments of {sa.remote}"))
             if sa.nat_keepalive_at is not None:
                 found.append((sa.nat_keepalive_at, f"NAT keepalive to {sa.remote}"))
             if sa.expires is not None:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import informational, retransmit
+from ikelab.isakmp import fragmentation, informational, retransmit
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, SendDatagram, SendKeepalive, Trace
 from ikelab.isakmp.nat_t import destination
 from ikelab.isakmp.policy import IpsecFlow
+from ikelab.isakmp.remap import move_peer
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa, QuickModeNode
 from ikelab.types import Endpoint, Now
 from ikelab.wire import vendor_id
@@ -55,7 +56,7 @@ class Upkeep:
         for node in list(self._table.nodes.values()):
             actions += self._node_timer(node, now)
         for sa in list(self._table.sas.values()):
-            actions += self._sa_timer(sa, now)
+            actions += [*fragmentation.expire(self._context, sa, now), *self._sa_timer(sa, now)]
         return actions
 
     # --- phase 2 ------------------------------------------------------------------------------
@@ -196,7 +197,8 @@ class Upkeep:
     def answer_probe(self, sa: IsakmpSa, sequence: bytes, now: Now) -> list[Action]:
         """R-U-THERE-ACK, unless the number has been heard or too many are asked for.
 
-        The number is there against replays (RFC 3706 section 6.2); peers ask every few seconds.
+        The number is there against replays (RFC 3706 section 6.2), so it also shows where the
+        peer is now; peers ask every few seconds.
         """
         heard, holder = int.from_bytes(sequence, "big"), self._table.sas[sa.handle]
         lately = [moment for moment in holder.probes_answered if moment > now.elapsed - 1.0]
@@ -221,7 +223,8 @@ class Upkeep:
         answer = informational.notify(
             NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
         )
-        return self._context.inform(sa, [answer], now)
+        moved = move_peer(self._context, holder, sa.remote)
+        return [*moved, *self._context.inform(sa, [answer], now)]
 
     def _peer_is_dead(self, sa: IsakmpSa) -> list[Action]:
         error = ProtocolError(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
+ISAKMP_PORT = 500  # UDP
+NAT_T_PORT = 4500  # RFC 3947 section 4: IKE and ESP together
+
 
 class PayloadType(IntEnum):
     """ISAKMP next payload (RFC 2408 section 3.1)."""

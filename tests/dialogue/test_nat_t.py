@@ -198,6 +198,20 @@ def test_aggressive_mode_floats_with_message_3() -> None:
     assert pair.r.of(InstallIpsecSa)[0].transform.mode is EncapsulationMode.UDP_TRANSPORT
 
 
+@pytest.mark.parametrize("mode", [EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL])
+def test_the_hub_may_begin_the_next_quick_mode(mode: EncapsulationMode) -> None:
+    sets = (replace(AES_SHA256, mode=mode),)
+    spoke = config("spoke1", I_END, R_END, flows=(gre_flow(I_END, R_END, transform_sets=sets),))
+    flow = gre_flow(R_END, Endpoint(PUBLIC, 500), transform_sets=sets)
+    pair = NatPair(spoke, behind_nat(flows=(flow,)))
+    pair.establish()
+    pair.request(pair.r)
+    pair.run()
+    assert len(pair.i.of(InstallIpsecSa)) == len(pair.r.of(InstallIpsecSa)) == 2
+    assert esp_keys(pair.i) == esp_keys(pair.r)
+    assert not pair.i.refusals
+
+
 # --- life behind a NAT ----------------------------------------------------------------------------
 
 
