@@ -35,7 +35,13 @@ SHOW_ROWS = (
     exec_row("show crypto isakmp policy", "Show ISAKMP protection suite policy"),
     exec_row("show crypto isakmp drops", "Datagrams refused, counted by reason"),
     exec_row("show crypto ipsec sa", "Show IPSEC policy | IPSEC SA table"),
-    exec_row("show crypto session", "Show crypto sessions (tunnels)"),
+    exec_row("show crypto isakmp peers", "Show ISAKMP peer structures"),
+    exec_row("show crypto isakmp profile", "Show ISAKMP profiles"),
+    exec_row("show crypto isakmp key", "Show ISAKMP preshared keys"),
+    exec_row(
+        "show crypto session [detail:detail]",
+        "Show crypto sessions (tunnels) | Show detailed information",
+    ),
     exec_row(
         "show crypto pki certificates [LABEL:trustpoint [verbose:verbose]]",
         "Show PKI | Show certificates | Trustpoint name | Show the fingerprints too",

@@ -19,7 +19,14 @@ from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import show_running_config
 from ikelab.ios.pipe import apply_pipe
 from ikelab.ios.show_ipsec import show_ipsec_sa, show_session
-from ikelab.ios.show_isakmp import show_drops, show_isakmp_sa, show_policy
+from ikelab.ios.show_isakmp import (
+    show_drops,
+    show_isakmp_sa,
+    show_keys,
+    show_peers,
+    show_policy,
+    show_profiles,
+)
 from ikelab.ios.snapshot import NodeSnapshot
 from ikelab.ios.text import clock, without_user
 from ikelab.isakmp.policy import PreSharedKey
@@ -147,6 +154,13 @@ VIEWS: Mapping[str, View] = {
     "show crypto isakmp policy": View(
         show_policy,
         lambda s, _: {"policies": [s.config.policies[n] for n in sorted(s.config.policies)]},
+    ),
+    "show crypto isakmp peers": View(show_peers, lambda s, _: {"peers": s.peers}),
+    "show crypto isakmp profile": View(
+        show_profiles, lambda s, _: {"profiles": list(s.config.profiles.values())}
+    ),
+    "show crypto isakmp key": View(
+        show_keys, lambda s, _: {"keyrings": list(s.config.keyrings.values())}
     ),
     "show crypto isakmp drops": View(show_drops, lambda s, _: {"drops": s.drops}),
     "show crypto ipsec sa": View(show_ipsec_sa, lambda s, _: {"ipsec_sas": s.ipsec_sas}),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import InterfaceConfig
 from ikelab.ios.snapshot import IpsecSaRow, IsakmpSaRow, NodeSnapshot
+from ikelab.ios.text import span, visible
 from ikelab.isakmp.policy import ProxyIdentity, TransformSet
 from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform
 
@@ -96,29 +97,64 @@ def _spi(spi: int) -> str:
 # --- show crypto session ----------------------------------------------------------------------
 
 
-def show_session(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
-    """`show crypto session`: each protected tunnel with its IKE SA and its flow."""
+_CAPABILITIES = (
+    "Code: C - IKE Configuration mode, D - Dead Peer Detection",
+    "K - Keepalives, N - NAT-traversal, X - IKE Extended Authentication",
+)
+
+
+def show_session(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
+    """`show crypto session [detail]`: each protected tunnel with its IKE SA and its flow."""
+    detail = "detail" in arguments
     yield "Crypto session current status"
+    if detail:
+        yield ""
+        yield from _CAPABILITIES
     for interface in snapshot.config.interfaces.values():
         if interface.tunnel and interface.tunnel.protection and interface.tunnel.destination:
             yield ""
-            yield from _session(snapshot, interface, interface.tunnel.destination)
+            yield from _session(snapshot, interface, interface.tunnel.destination, detail=detail)
 
 
-def _session(snapshot: NodeSnapshot, interface: InterfaceConfig, peer: str) -> Iterator[str]:
+def _session(
+    snapshot: NodeSnapshot, interface: InterfaceConfig, peer: str, *, detail: bool
+) -> Iterator[str]:
     phase1 = [row for row in snapshot.isakmp_sas if row.remote == peer]
     phase2 = [row for row in snapshot.ipsec_sas if row.interface == interface.name]
+    newest = max(phase1, key=lambda row: row.conn_id, default=None)
     yield f"Interface: {interface.name}"
+    if detail and newest is not None and newest.up_for is not None:
+        yield f"Uptime: {span(newest.up_for)}"
     yield f"Session status: {_status(phase1, phase2)}"
-    yield f"Peer: {peer} port 500"
+    port = newest.remote_port if newest is not None else 500
+    yield f"Peer: {peer} port {port}" + (" fvrf: (none) ivrf: (none)" if detail else "")
+    if detail:
+        peer_id = newest.peer_id if newest is not None else None
+        yield f"      Phase1_id: {visible(peer_id or '(none)')}"
+        yield "      Desc: (none)"
     for row in phase1:
         state = "Active" if row.state == "QM_IDLE" else "Inactive"
-        yield f"  IKEv1 SA: local {row.local}/500 remote {row.remote}/500 {state}"
-    for pair in phase2[:1]:
-        local, remote = pair.local_proxy, pair.remote_proxy
-        ends = f"host {local.address} host {remote.address}"
-        yield f"  IPSEC FLOW: permit {int(local.protocol)} {ends}"
-        yield f"        Active SAs: {2 * len(phase2)}, origin: crypto map"
+        ends = f"local {row.local}/{row.local_port} remote {row.remote}/{row.remote_port}"
+        yield f"  IKEv1 SA: {ends} {state}"
+        if detail:
+            able = f"{'D' if row.dpd else ''}{'N' if row.nat else ''}" or "(none)"
+            left = span(row.remaining or 0)
+            yield f"          Capabilities:{able} connid:{row.conn_id} lifetime:{left}"
+    if phase2:
+        yield from _flow(phase2, detail=detail)
+
+
+def _flow(phase2: list[IpsecSaRow], *, detail: bool) -> Iterator[str]:
+    pair = phase2[-1]
+    local, remote = pair.local_proxy, pair.remote_proxy
+    yield f"  IPSEC FLOW: permit {int(local.protocol)} host {local.address} host {remote.address}"
+    yield f"        Active SAs: {2 * len(phase2)}, origin: crypto map"
+    if detail:
+        life = f"life (KB/Sec) {pair.remaining_kilobytes}/{pair.remaining_seconds}"
+        taken, drops = sum(p.decaps for p in phase2), sum(p.receive_errors for p in phase2)
+        sent, failed = sum(p.encaps for p in phase2), sum(p.send_errors for p in phase2)
+        yield f"        Inbound:  #pkts dec'ed {taken} drop {drops} {life}"
+        yield f"        Outbound: #pkts enc'ed {sent} drop {failed} {life}"
 
 
 def _status(phase1: list[IsakmpSaRow], phase2: list[IpsecSaRow]) -> str:

@@ -70,7 +70,8 @@ def show_isakmp_sa(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str
         yield "IPv4 Crypto ISAKMP SA"
         yield "dst             src             state          conn-id slot status"
         for row in snapshot.isakmp_sas:
-            profile = f" {visible(row.profile)}" if row.profile else ""
+            # The guide's hub shows no profile, its spokes do: IOS has it where it began the SA.
+            profile = f" {visible(row.profile)}" if row.profile and row.initiator else ""
             ends = f"{row.dst:<15} {row.src:<15} {row.state:<14}"
             yield f"{ends} {row.conn_id:>7} {0:>4} {row.status}{profile}"
     yield ""
@@ -102,6 +103,43 @@ def _agreed(row: IsakmpSaRow) -> str:
     )
     left = span(row.remaining) if row.remaining is not None else "0"
     return f"{words} {left:<8} {'D' if row.dpd else ''}{'N' if row.nat else ''}"
+
+
+def show_peers(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
+    """`show crypto isakmp peers`."""
+    for row in snapshot.peers:
+        yield f"Peer: {row.address} Port: {row.port} Local: {row.local}"
+        if row.peer_id is not None:
+            yield f" Phase1 id: {visible(row.peer_id)}"
+
+
+_MATCHES = {"domain": "fqdn domain", "host": "fqdn", "address": "ip-address"}
+
+
+def show_profiles(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
+    """`show crypto isakmp profile`; the references are the IPsec profiles that name it."""
+    for name, profile in snapshot.config.profiles.items():
+        users = [p for p in snapshot.config.ipsec_profiles.values() if p.isakmp_profile == name]
+        yield ""
+        yield f"ISAKMP PROFILE {name}"
+        yield f"Ref Count = {len(users)}"
+        yield "   Identities matched are:"
+        for match in profile.match_identity:
+            mask = f" {match.mask}" if match.kind == "address" else ""
+            yield f"    {_MATCHES.get(match.kind, match.kind)} {match.value}{mask}"
+        yield "   Certificate maps matched are:"
+        yield f"   keyring(s): {profile.keyring or '<none>'}"
+        yield "   trustpoint(s): <all>"
+
+
+def show_keys(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
+    """`show crypto isakmp key`: with the keys, as IOS does at its console."""
+    yield "Keyring      Hostname/Address                            Preshared Key"
+    for name, keyring in snapshot.config.keyrings.items():
+        yield ""
+        for key in keyring.keys:
+            mask = "" if key.mask in ("", "255.255.255.255") else f" [{key.mask}]"
+            yield f"{name:<12} {key.hostname or key.address + mask:<43} {key.key}"
 
 
 def show_policy(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:

@@ -19,7 +19,8 @@ class IsakmpSaRow:
     """One phase 1 SA. state: as `shown`, such as "QM_IDLE". conn_id: 0 before keys exist.
 
     policy: what was agreed on, None before. remaining: seconds of its life. dpd, nat: whether the
-    peer announced dead peer detection, whether NAT traversal is in use.
+    peer announced dead peer detection, whether NAT traversal is in use. peer_id: what it proved to
+    be, None before. up_for: seconds since then.
     """
 
     local: str
@@ -33,6 +34,10 @@ class IsakmpSaRow:
     remaining: int | None = None
     dpd: bool = False
     nat: bool = False
+    local_port: int = 500
+    remote_port: int = 500
+    peer_id: str | None = None
+    up_for: int | None = None
 
     @property
     def dst(self) -> str:
@@ -73,11 +78,35 @@ class IpsecSaRow:
 
 @dataclass(frozen=True, slots=True)
 class DropRow:
-    """How many datagrams were refused for one reason. last: the sentence of the newest."""
+    """How many datagrams were refused for one reason. last: the sentence of the newest.
+
+    The rest is of the newest, too: whose message, where in it, the rule, the two values, the line
+    of configuration that decided, and what would mend it.
+    """
 
     reason: str
     count: int
     last: str = ""
+    peer: str = ""
+    message: str = ""
+    payload: str = ""
+    rule: str = ""
+    seen: str = ""
+    wanted: str = ""
+    config: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """A peer with an ISAKMP SA. count: how many it has. peer_id: None before it has proved one."""
+
+    address: str
+    port: int
+    local: str
+    peer_id: str | None
+    handle: int
+    count: int
 
 
 class CertificateKind(Enum):
@@ -227,6 +256,7 @@ class NodeSnapshot:
     isakmp_sas: tuple[IsakmpSaRow, ...] = ()
     ipsec_sas: tuple[IpsecSaRow, ...] = ()
     drops: tuple[DropRow, ...] = ()
+    peers: tuple[PeerRow, ...] = ()
     certificates: tuple[CertificateRow, ...] = ()
     pending_certificates: tuple[PendingCertificateRow, ...] = ()
     trustpoints: tuple[TrustpointRow, ...] = ()

@@ -82,7 +82,7 @@ class Router:
         self.trustpoints: dict[str, Trustpoint] = {}
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
-        self.last_refusal: dict[str, str] = {}
+        self.last_refusal: dict[str, isakmp.Refused] = {}
         self._standing_in: set[str] = set()  # trustpoints that enroll in place of another
         self._rng = rng
         self._keys = keys
@@ -399,7 +399,7 @@ class Router:
             else:
                 actions.append(action)
             if isinstance(action, isakmp.Refused):
-                self.last_refusal[action.reason] = action.detail
+                self.last_refusal[action.reason] = action
         return actions
 
     def _revocation_actions(self, given: Sequence[RevocationAction], now: Now) -> list[NodeAction]:

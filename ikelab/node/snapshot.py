@@ -18,12 +18,15 @@ from ikelab.ios.snapshot import (
     IsakmpSaRow,
     KeyRow,
     NodeSnapshot,
+    PeerRow,
     PendingCertificateRow,
     RequestRow,
     ServerRow,
     TrustpointRow,
 )
-from ikelab.isakmp.sa import IpsecPair
+from ikelab.isakmp.identity import describe_id
+from ikelab.isakmp.reasons import REASONS, UNKNOWN
+from ikelab.isakmp.sa import IpsecPair, IsakmpSa
 from ikelab.node.router import Router
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.name import read_name
@@ -68,10 +71,8 @@ def take_snapshot(
         mode=router.mode,
         isakmp_sas=tuple(_isakmp_rows(router, now)),
         ipsec_sas=tuple(_ipsec_row(pair, by_spi.get(pair.inbound_spi), now) for pair in pairs),
-        drops=tuple(
-            DropRow(reason, count, router.last_refusal.get(reason, ""))
-            for reason, count in sorted(router.isakmp.drops.items())
-        ),
+        drops=tuple(_drop_rows(router)),
+        peers=tuple(_peer_rows(router)),
         certificates=tuple(_certificate_rows(router)),
         pending_certificates=tuple(_pending_rows(router)),
         trustpoints=tuple(_trustpoint_row(point) for point in router.trustpoints.values()),
@@ -108,6 +109,54 @@ def _isakmp_rows(router: Router, now: Now) -> Iterator[IsakmpSaRow]:
             policy=sa.policy,
             remaining=None if sa.expires is None else max(int(sa.expires - now.elapsed), 0),
             dpd=vendor_id.DPD in sa.peer_vendor_ids,
+            nat=sa.nat is not None and sa.nat.is_needed,
+            local_port=sa.local.port,
+            remote_port=sa.remote.port,
+            peer_id=_peer_id(sa),
+            up_for=None if sa.established is None else int(now.elapsed - sa.established),
+        )
+
+
+def _peer_id(sa: IsakmpSa) -> str | None:
+    """What a peer has proved to be."""
+    if sa.peer_id is None or not sa.is_complete:
+        return None
+    return describe_id(*sa.peer_id)
+
+
+def _peer_rows(router: Router) -> Iterator[PeerRow]:
+    table = router.isakmp.table
+    for address, peer in table.peers.items():
+        sas = [sa for sa in table.sas.values() if sa.remote.address == address]
+        newest = max(sas, key=lambda sa: (sa.is_complete, sa.handle))
+        yield PeerRow(
+            address=address,
+            port=newest.remote.port,
+            local=newest.local.address,
+            peer_id=_peer_id(newest),
+            handle=peer.handle,
+            count=peer.count,
+        )
+
+
+def _drop_rows(router: Router) -> Iterator[DropRow]:
+    for reason, count in sorted(router.isakmp.drops.items()):
+        last = router.last_refusal.get(reason)
+        if last is None:
+            yield DropRow(reason, count)
+            continue
+        yield DropRow(
+            reason,
+            count,
+            last.detail,
+            peer=str(last.peer),
+            message=last.message,
+            payload=last.payload,
+            rule=last.rule,
+            seen=last.seen,
+            wanted=last.wanted,
+            config=last.config,
+            mend=REASONS.get(reason, UNKNOWN).mend,
         )
 
 

@@ -32,6 +32,7 @@ from ikelab.ios.snapshot import (
     IsakmpSaRow,
     KeyRow,
     NodeSnapshot,
+    PeerRow,
     PendingCertificateRow,
     RequestRow,
     ServerRow,
@@ -153,6 +154,8 @@ SNAPSHOT = NodeSnapshot(
             MODERN,
             85868,
             dpd=True,
+            peer_id="hub.example.net\x1b[2J",
+            up_for=532,
         ),
         IsakmpSaRow(
             "198.51.100.2",
@@ -167,6 +170,10 @@ SNAPSHOT = NodeSnapshot(
         IsakmpSaRow("198.51.100.2", "203.0.113.200", True, "MM_NO_STATE"),
     ),
     ipsec_sas=(PAIR,),
+    peers=(
+        PeerRow("192.0.2.1", 500, "198.51.100.2", "hub.example.net\x1b[2J", 4, 1),
+        PeerRow("203.0.113.200", 4500, "198.51.100.2", None, 5, 2),
+    ),
     drops=(DropRow("no-proposal-chosen", 2), DropRow("malformed", 30, "cut at octet 9\x1b[2J")),
     certificates=(
         OWN,
@@ -240,7 +247,11 @@ SHOWN = [
     ("show crypto isakmp policy", {}),
     ("show crypto isakmp drops", {}),
     ("show crypto ipsec sa", {}),
+    ("show crypto isakmp peers", {}),
+    ("show crypto isakmp profile", {}),
+    ("show crypto isakmp key", {}),
     ("show crypto session", {}),
+    ("show crypto session", {"detail": "detail"}),
     ("show crypto pki certificates", {}),
     ("show crypto pki certificates", {"trustpoint": "ra"}),
     ("show crypto pki trustpoints", {}),
@@ -388,3 +399,18 @@ def test_snapshot_as_json_holds_no_key_and_no_password() -> None:
 def test_only_known_types_have_a_json_form() -> None:
     with pytest.raises(TypeError, match="object has no JSON form"):
         plain(object())
+
+
+def test_pre_shared_keys_are_shown_at_the_console_and_hidden_in_json() -> None:
+    text = "crypto keyring zebra\n pre-shared-key address 192.0.2.0 255.255.255.0 key CISCO\n"
+    snapshot = replace(SNAPSHOT, config=parse_config(text))
+    shown = show(Command("show crypto isakmp key"), snapshot)
+    assert shown.splitlines()[-1] == f"zebra        {'192.0.2.0 [255.255.255.0]':<43} CISCO"
+    assert "CISCO" not in show(Command("show crypto isakmp key", pipe=Pipe("json")), snapshot)
+
+
+def test_profile_word_is_for_sas_that_we_began() -> None:
+    (ours, *_) = SNAPSHOT.isakmp_sas
+    theirs = replace(SNAPSHOT, isakmp_sas=(replace(ours, initiator=False),))
+    assert " ACTIVE hub\n" in text_of("show crypto isakmp sa")
+    assert " ACTIVE\n" in show(Command("show crypto isakmp sa"), theirs)
