@@ -145,6 +145,32 @@ def test_we_refuse_charons_revoked_certificate(start, segment, tmp_path):
         assert "ESTABLISHED" not in charon.list_sas()
 
 
+@pytest.mark.parametrize("revocation", ["strict", "ifuri", "relaxed"])
+def test_charon_cannot_fetch_the_crl(start, segment, pki, revocation):
+    """Nothing listens where the CRLs should be: only `relaxed` lets us in."""
+    leaf, hub = pki.issue("spoke1"), pki.issue("hub")
+    ours, charon = start(
+        rsa_config("aes256-sha256-modp2048", pki, leaf),
+        rsa_connection("aes256-sha256-modp2048", pki, hub, revocation=revocation),
+        keys=FileKeys(leaf.key),
+        pki=pki,
+    )
+    with charon, ours:
+        ours.tell(SaRequested(ours.engine.config.flows[0]))
+        if revocation == "relaxed":
+            ours.run_until(charon.is_up, "child on charon's side")
+            return
+        ours.run_until(
+            lambda: (
+                "certificate status is not available" in charon.log_file.read_text()
+                and "N(AUTH_FAILED)" in charon.log_file.read_text()
+            ),
+            "refusal by charon",
+        )
+        assert not charon.is_up()
+        assert ours.of(InstallIpsecSa) == []
+
+
 def test_another_pre_shared_key_leads_nowhere(start):
     suite = "aes256-sha256-modp2048"
     ours, charon = start(psk_config(suite, key="another key"), psk_connection(suite))
