@@ -13,6 +13,7 @@ from ikelab.ipsec import gre, ipv4
 from ikelab.ipsec.esp import LAST_SEQUENCE, InboundSa, OutboundSa
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.isakmp.policy import ProxyIdentity
+from ikelab.types import Endpoint
 from ikelab.wire.numbers import EncapsulationMode, IpProtocol
 
 LOWEST_SPI = 256  # RFC 4303 section 2.1 reserves 1 to 255
@@ -20,13 +21,17 @@ LOWEST_SPI = 256  # RFC 4303 section 2.1 reserves 1 to 255
 RENEWAL_SHARE = 0.9  # of the volume: what is left lasts while the next pair is negotiated
 _RENEWAL_SEQUENCE = LAST_SEQUENCE - (1 << 24)
 _IP_IN_IP = 4
+_HOST = "255.255.255.255"
+_TUNNEL_MODES = (EncapsulationMode.TUNNEL, EncapsulationMode.UDP_TUNNEL)
+_UDP_MODES = (EncapsulationMode.UDP_TUNNEL, EncapsulationMode.UDP_TRANSPORT)
 
 
 class SaPair:
     """The two SAs of one quick mode, for a tunnel with this GRE key (None: without).
 
     iv: one cipher block of unpredictable octets. installed: seconds on the caller's clock.
-    ready: whether outbound may be used; the caller sets it. Raises ProtocolError "esp-mode",
+    ready: whether outbound may be used; the caller sets it. in_udp: its ESP goes through UDP.
+    remote: where the peer is, which moves where it is behind a NAT. Raises ProtocolError
     "esp-proxy", "esp-spi" where the request is not GRE between its two ends, and as `OutboundSa`.
     """
 
@@ -37,11 +42,17 @@ class SaPair:
         self.request = request
         self.installed = installed
         self.ready = request.initiator
+        self.in_udp = request.transform.mode in _UDP_MODES
+        self.remote = request.remote
         self.inbound = InboundSa(request.transform, request.inbound)
         self.outbound = OutboundSa(request.transform, request.outbound, iv)
         self._gre_key = gre_key
         self._gre_header = gre.build_header(gre.PROTOCOL_IPV4, gre_key)
-        self._tunnel_mode = request.transform.mode is EncapsulationMode.TUNNEL
+        self._tunnel_mode = request.transform.mode in _TUNNEL_MODES
+        # The inner header's: behind a NAT a proxy is not the end's address on this side.
+        self._inner = (request.local.address, request.remote.address)
+        if self.in_udp:
+            self._inner = (request.local_proxy.address, request.remote_proxy.address)
         # RFC 4301 section 4.4.2.1 counts octets of the protected payload; 0 means no such limit.
         self._limit = request.lifetime_kilobytes * 1024 or float("inf")
         self._renewal = self._limit * RENEWAL_SHARE
@@ -62,9 +73,17 @@ class SaPair:
         inside = self._gre_header + packet
         if not self._tunnel_mode:
             return self.outbound.protect(inside, IpProtocol.GRE)
-        local, remote = self.request.local.address, self.request.remote.address
-        inner = ipv4.Ipv4Packet(local, remote, IpProtocol.GRE, inside)
+        inner = ipv4.Ipv4Packet(*self._inner, IpProtocol.GRE, inside)
         return self.outbound.protect(ipv4.build(inner), _IP_IN_IP)
+
+    def has_moved(self, octets: bytes, remote: Endpoint) -> bool:
+        """Whether the peer is elsewhere now, by a packet that `open` has just taken from there.
+
+        Only the newest packet shows it: a copy, or one that was overtaken, says where it was.
+        """
+        may_move = self.request.peer_moves and self.request.transform.authentication is not None
+        is_newest = int.from_bytes(octets[4:8], "big") == self.inbound.window.highest
+        return may_move and is_newest and remote != self.remote
 
     def open(self, octets: bytes) -> bytes:
         """The IPv4 packet inside an ESP packet.
@@ -111,7 +130,7 @@ class SaPair:
                 wanted=_IP_IN_IP,
             )
         inner = ipv4.parse(payload)
-        wanted = (self.request.remote.address, self.request.local.address)
+        wanted = self._inner[::-1]
         if (inner.source, inner.destination) != wanted:
             raise ProtocolError(
                 "esp-wrong-proxy",
@@ -144,20 +163,13 @@ class SaPair:
 
 
 def _check(request: InstallIpsecSa) -> None:
-    """What was negotiated must be GRE between the two ends, in a mode without UDP."""
-    mode = request.transform.mode
-    if mode not in (EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL):
-        raise ProtocolError(
-            "esp-mode",
-            f"{mode.name} is not carried here",
-            seen=mode.name,
-            wanted="TUNNEL or TRANSPORT",
-        )
-    for proxy, end in (
-        (request.local_proxy, request.local),
-        (request.remote_proxy, request.remote),
-    ):
-        if not _covers_gre(proxy, end.address):
+    """What was negotiated must be GRE between the two ends."""
+    ends = [(request.local_proxy, request.local), (request.remote_proxy, request.remote)]
+    for proxy, end in ends:
+        # In UDP tunnel mode a host behind a NAT is its proxy, whatever its address is here.
+        behind_nat = request.transform.mode is EncapsulationMode.UDP_TUNNEL
+        address = proxy.address if behind_nat and proxy.mask == _HOST else end.address
+        if not _covers_gre(proxy, address):
             raise ProtocolError(
                 "esp-proxy",
                 f"{proxy} does not cover GRE of {end.address}",

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Coroutine
@@ -22,6 +21,7 @@ from ikelab.errors import IkelabError, LabError, ProtocolError
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import parse_config
 from ikelab.ios.log_line import Remark, WebRefused
+from ikelab.ipsec import udp_encap
 from ikelab.isakmp import events as isakmp
 from ikelab.node.console import Answer, Console
 from ikelab.node.events import (
@@ -51,10 +51,9 @@ from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
 from ikelab.runtime.tunnels import protected_tunnels
 from ikelab.runtime.turns import Turns
+from ikelab.runtime.udp import Receivers, UdpSockets
 from ikelab.runtime.web_answers import WebAnswers
 from ikelab.types import Endpoint
-
-IKE_PORT = 500
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,11 +82,17 @@ class RouterProcess:
             nvram=SqliteNvram(str(spec.data_dir / "nvram.db")),
             open_store=lambda name: SqliteCaStore(str(spec.data_dir / f"{name}.db")),
         )
+        self._udp = UdpSockets(
+            self._loop,
+            Receivers(self._take_ike, self._take_esp, self._take_keepalive, self._take_short),
+        )
         self.plane = UserspaceDataPlane(
             self._loop,
             rng,
             on_acquire=self._acquire,
             on_drop=self._esp_dropped,
+            on_move=self._peer_moved,
+            send_udp=self._udp.send,
             clock=self._clock.elapsed,
         )
         self.console = Console(self.router, self._plane_counters, spec.debugging)
@@ -95,7 +100,6 @@ class RouterProcess:
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)
         self._trace = TraceWriter(spec.trace_path, lab_clock)
-        self._sockets: dict[str, socket.socket] = {}
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
         self._answers = WebAnswers(self.router, self._clock.now, self._perform, self._settle)
@@ -150,8 +154,7 @@ class RouterProcess:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._web is not None:
             await self._web.close()
-        for address in list(self._sockets):
-            self._close_socket(address)
+        self._udp.close()
         self.plane.close()
         await self._control.close()
         self._trace.close()
@@ -171,28 +174,9 @@ class RouterProcess:
             for interface in config.interfaces.values()
             if interface.address and interface.tunnel is None and not interface.shutdown
         }
-        for address in set(self._sockets) - wanted:
-            self._close_socket(address)
-        for address in wanted - set(self._sockets):
-            self._open_socket(address)
+        self._udp.apply(wanted, nat_t=config.nat_transparency)
         self._apply_tunnels(config)
         await self._apply_web(config)
-
-    def _open_socket(self, address: str) -> None:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.setblocking(False)
-        try:
-            udp.bind((address, IKE_PORT))
-        except OSError as error:
-            udp.close()
-            raise LabError(f"cannot listen on {address}:{IKE_PORT}: {error.strerror}") from error
-        self._sockets[address] = udp
-        self._loop.add_reader(udp, self._read_udp, address, udp)
-
-    def _close_socket(self, address: str) -> None:
-        udp = self._sockets.pop(address)
-        self._loop.remove_reader(udp)
-        udp.close()
 
     def _apply_tunnels(self, config: RunningConfig) -> None:
         wanted = dict(protected_tunnels(config))
@@ -219,17 +203,22 @@ class RouterProcess:
 
     # --- what comes in ------------------------------------------------------------------------
 
-    def _read_udp(self, address: str, udp: socket.socket) -> None:
-        for _ in range(64):  # then the loop's other readers have their turn
-            try:
-                octets, (host, port) = udp.recvfrom(65535)
-            except BlockingIOError:
-                return
-            except OSError:  # an ICMP error for something sent earlier
-                continue
-            self._traffic += 1
-            local = Endpoint(address, IKE_PORT)
-            self._feed(isakmp.DatagramReceived(local, Endpoint(host, port), octets))
+    def _take_ike(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
+        self._traffic += 1
+        self._feed(isakmp.DatagramReceived(local, remote, octets))
+
+    def _take_esp(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
+        self.plane.take_udp_esp(local, remote, octets)
+
+    def _take_keepalive(self, local: Endpoint, remote: Endpoint, _: bytes) -> None:
+        comment = f"{self.router.config.hostname} took a NAT keepalive"
+        self._trace.message(udp_encap.KEEPALIVE, comment, sent=False)
+
+    def _take_short(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
+        self._esp_dropped("udp-encap-short", f"{len(octets)} octets from {remote} to {local}")
+
+    def _peer_moved(self, inbound_spi: bytes, remote: Endpoint) -> None:
+        self._feed(isakmp.PeerMoved(inbound_spi, remote))
 
     def _acquire(self, flow: str) -> None:
         self._feed(AcquireSa(flow))
@@ -331,6 +320,10 @@ class RouterProcess:
         match action:
             case isakmp.SendDatagram():
                 self._send(action)
+            case isakmp.SendKeepalive():
+                self._keep_alive(action)
+            case isakmp.MoveIpsecSa(inbound_spi, remote):
+                self.plane.move(inbound_spi, remote)
             case isakmp.AllocateSpi(handle):
                 self._feed(isakmp.SpiAllocated(handle, self.plane.alloc_spi()))
             case isakmp.InstallIpsecSa():
@@ -367,16 +360,19 @@ class RouterProcess:
             print(said, end="", flush=True)
 
     def _send(self, action: isakmp.SendDatagram) -> None:
-        udp = self._sockets.get(action.local.address)
-        if udp is None:
-            _LOG.warning("no socket at %s: a message to %s is lost", action.local, action.remote)
-            return
         self._trace.sent(action)
+        on_wire = udp_encap.on_wire(action.local, action.octets)
+        self._transmit(action.local, action.remote, on_wire, action.comment)
+
+    def _keep_alive(self, action: isakmp.SendKeepalive) -> None:
+        self._trace.message(udp_encap.KEEPALIVE, action.comment, sent=True)
+        self._transmit(action.local, action.remote, udp_encap.KEEPALIVE, action.comment)
+
+    def _transmit(self, local: Endpoint, remote: Endpoint, payload: bytes, comment: str) -> None:
         self._traffic += 1
-        try:
-            udp.sendto(action.octets, (action.remote.address, action.remote.port))
-        except OSError as error:
-            _LOG.warning("%s: %s", action.remote, error.strerror)
+        problem = self._udp.send(local, remote, payload)
+        if problem:
+            _LOG.warning("%s to %s is lost: %s", comment, remote, problem)
 
     def _install(self, action: isakmp.InstallIpsecSa) -> None:
         self._trace.action(action)

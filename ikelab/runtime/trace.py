@@ -27,6 +27,7 @@ from ikelab.capture.annotate import Direction, TraceRecord
 from ikelab.capture.keytable import EspKey, IkeKey
 from ikelab.capture.refusals import Refusal
 from ikelab.errors import LabError
+from ikelab.ipsec import udp_encap
 from ikelab.isakmp.events import (
     DatagramReceived,
     InstallIpsecSa,
@@ -110,7 +111,8 @@ class TraceWriter:
 
     def sent(self, action: SendDatagram) -> None:
         """A datagram went out."""
-        digest = self.message(action.octets, action.comment, sent=True)
+        on_wire = udp_encap.on_wire(action.local, action.octets)
+        digest = self.message(on_wire, action.comment, sent=True)
         found = _SENDS.search(action.comment)
         if found is not None:
             self._remember(action.remote.address, found[1], digest)
@@ -127,7 +129,8 @@ class TraceWriter:
                 detail = f" ({action.detail})" if action.detail else ""
                 told.append(f"{node}: {action.message} refused: {action.reason}{detail}")
         comment = "\n".join(told or [f"{node} took this message before"])
-        digest = self.message(event.octets, comment, sent=False)
+        on_wire = udp_encap.on_wire(event.local, event.octets)
+        digest = self.message(on_wire, comment, sent=False)
         for name in taken:
             self._remember(event.remote.address, name, digest)
         for one in refused:

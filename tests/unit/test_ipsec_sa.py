@@ -235,9 +235,49 @@ def install_refusal(changed: InstallIpsecSa) -> str:
     return caught.value.reason
 
 
+def behind_nat(mode: EncapsulationMode) -> tuple[SaPair, SaPair]:
+    """The spoke, and the hub that sees it at another address."""
+    spoke = request(mode)
+    public = Endpoint("203.0.113.7", 20002)
+    hub = replace(mirrored(spoke), remote=public, peer_moves=True)
+    if mode is EncapsulationMode.UDP_TRANSPORT:
+        hub = replace(hub, remote_proxy=ProxyIdentity(public.address, protocol=IpProtocol.GRE))
+    return SaPair(spoke, KEY, bytes(8)), SaPair(hub, KEY, bytes(8))
+
+
 @pytest.mark.parametrize("mode", [EncapsulationMode.UDP_TRANSPORT, EncapsulationMode.UDP_TUNNEL])
-def test_udp_encapsulation_is_refused_not_ignored(mode: EncapsulationMode) -> None:
-    assert install_refusal(request(mode)) == "esp-mode"
+def test_through_udp_both_ends_read_each_other_over_a_nat(mode: EncapsulationMode) -> None:
+    spoke, hub = behind_nat(mode)
+    assert spoke.in_udp and hub.in_udp
+    assert hub.open(spoke.protect(PING)) == PING
+    assert spoke.open(hub.protect(PING)) == PING
+
+
+def test_the_newest_packet_from_another_port_shows_where_the_peer_is() -> None:
+    spoke, hub = behind_nat(EncapsulationMode.UDP_TRANSPORT)
+    first, second = spoke.protect(PING), spoke.protect(PING)
+    new = Endpoint("203.0.113.7", 33333)
+    hub.open(second)
+    assert hub.has_moved(second, new) and not hub.has_moved(second, hub.remote)
+    hub.open(first)
+    assert not hub.has_moved(first, new)
+
+
+def test_a_peer_that_is_behind_no_nat_does_not_move() -> None:
+    spoke, hub = behind_nat(EncapsulationMode.UDP_TRANSPORT)
+    spoke.open(hub.protect(PING))
+    packet = hub.protect(PING)
+    spoke.open(packet)
+    assert not spoke.has_moved(packet, Endpoint("192.0.2.99", 1))
+
+
+def test_without_integrity_nothing_shows_where_the_peer_is() -> None:
+    spoke, hub = behind_nat(EncapsulationMode.UDP_TRANSPORT)
+    bare = replace(hub.request.transform, authentication=None)
+    hub.request = replace(hub.request, transform=bare)
+    packet = spoke.protect(PING)
+    hub.open(packet)
+    assert not hub.has_moved(packet, Endpoint("203.0.113.7", 33333))
 
 
 @pytest.mark.parametrize(

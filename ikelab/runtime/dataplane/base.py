@@ -8,7 +8,7 @@ packet, or answers it with "fragmentation needed", *before* GRE and ESP. The ESP
 clear, as IOS sends them without `tunnel path-mtu-discovery`: where they do not fit the physical
 link they are fragmented, and the receiver's kernel puts them together before ESP is opened. At
 `ip mtu 1400` every suite fits 1500 octets in both modes, but for AES with HMAC-SHA2-384 or -512 in
-tunnel mode.
+tunnel mode. UDP encapsulation takes 8 octets more, and still all but those fit.
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ from typing import Protocol
 
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.isakmp.policy import ProxyIdentity, TransformSet
+from ikelab.types import Endpoint
 
 AcquireCallback = Callable[[str], None]
 """Called with the flow's (tunnel's) name when a packet waits for an SA that is not there."""
+
+MoveCallback = Callable[[bytes, Endpoint], None]
+"""Called with an inbound SPI and the new end of its peer, whose NAT has given it another port."""
+
+SendUdp = Callable[[Endpoint, Endpoint, bytes], str]
+"""Sends a UDP payload from our end to the peer's; what went wrong, or nothing."""
 
 DropCallback = Callable[[str, str], None]
 """Called with the reason counters use and a sentence, for each refused packet."""
@@ -118,9 +125,17 @@ class DataPlane(Protocol):
         turn, so that QM3 leaves first); a responder's when the initiator shows that it has its
         half: its first packet, `activate`, or half a second.
 
-        Raises LabError (no such tunnel, other addresses, SPI in use) or ProtocolError (UDP
-        encapsulation, proxies that are not this GRE, keys that do not fit the transform).
+        Raises LabError (no such tunnel, other addresses, SPI in use) or ProtocolError (proxies
+        that are not this GRE, keys that do not fit the transform).
         """
+        ...
+
+    def take_udp_esp(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
+        """An ESP packet that came through UDP, as `udp_encap.split` found it."""
+        ...
+
+    def move(self, inbound_spi: bytes, remote: Endpoint) -> None:
+        """A pair's peer is at another port from now on. Unknown SPIs are ignored."""
         ...
 
     def activate(self, inbound_spi: bytes) -> None:

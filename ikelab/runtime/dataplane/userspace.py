@@ -5,7 +5,10 @@ of the TAP becomes GRE becomes ESP, or waits in a short queue while IKE is asked
 ESP of a raw socket, looked up by SPI, opened, stripped of GRE, given to the TAP. There is no path
 by which a packet leaves without ESP.
 
-UDP encapsulation (RFC 3948) is refused by `install`. Tunnels are point-to-point.
+With UDP encapsulation (RFC 3948) ESP goes through a socket that is shared with IKE, so the router
+lends it: `send_udp` and `take_udp_esp`. Transport mode needs no mending of checksums behind a NAT
+(RFC 3948 section 3.1.2): GRE, which is all that is carried, has none over the addresses.
+Tunnels are point-to-point.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.runtime.dataplane.base import (
     AcquireCallback,
     DropCallback,
+    MoveCallback,
     SaSnapshot,
+    SendUdp,
     TunnelConfig,
     TunnelSnapshot,
 )
@@ -35,7 +40,7 @@ from ikelab.runtime.dataplane.tap import (
     ETHERTYPE_IPV4,
     TapDevice,
 )
-from ikelab.types import Rng
+from ikelab.types import Endpoint, Rng
 
 QUEUE_PACKETS = 8  # kept for each tunnel while there is no SA; the oldest goes first
 QUEUE_SECONDS = 30.0  # as long as Linux keeps an acquire state (net.core.xfrm_acq_expires)
@@ -67,7 +72,8 @@ class UserspaceDataPlane:
     """A `DataPlane`. Make it inside the router's namespace; sockets and devices stay there.
 
     loop: the router's, for its readers and timers. rng: draws SPIs ("spi") and first IVs
-    ("esp_iv"). clock: seconds that never step. on_acquire, on_drop: see base.py.
+    ("esp_iv"). clock: seconds that never step. on_acquire, on_drop, on_move, send_udp: see
+    base.py; without send_udp a pair with UDP encapsulation is not installed.
     """
 
     def __init__(
@@ -77,12 +83,16 @@ class UserspaceDataPlane:
         *,
         on_acquire: AcquireCallback,
         on_drop: DropCallback | None = None,
+        on_move: MoveCallback | None = None,
+        send_udp: SendUdp | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._rng = rng
         self._on_acquire = on_acquire
         self._on_drop = on_drop
+        self._on_move = on_move
+        self._send_udp = send_udp
         self._clock = clock
         self._tunnels: dict[str, _Tunnel] = {}
         self._sockets: dict[str, NbmaSocket] = {}
@@ -157,6 +167,8 @@ class UserspaceDataPlane:
             raise LabError(f"inbound SPI 0x{request.inbound.spi.hex()} is in use already")
         iv = self._rng.draw("esp_iv", block_length(request.transform.encryption))
         pair = SaPair(request, tunnel.config.key, iv, installed=self._clock())
+        if pair.in_udp and self._send_udp is None:
+            raise LabError(f"{request.flow} wants UDP encapsulation, and there is no socket for it")
         self._allocated.discard(request.inbound.spi)
         self._inbound[request.inbound.spi] = (tunnel, pair)
         tunnel.pairs.append(pair)
@@ -172,6 +184,11 @@ class UserspaceDataPlane:
         """The initiator has its half of the pair (QM3 came): outbound may be used."""
         if inbound_spi in self._inbound:
             self._make_ready(*self._inbound[inbound_spi])
+
+    def move(self, inbound_spi: bytes, remote: Endpoint) -> None:
+        """A pair's peer is at another port from now on."""
+        if inbound_spi in self._inbound:
+            self._inbound[inbound_spi][1].remote = remote
 
     def remove(self, inbound_spi: bytes) -> None:
         """Take a pair out of use; an SPI that is not there is no error."""
@@ -244,7 +261,7 @@ class UserspaceDataPlane:
         if pair is None or not pair.can_send():
             self._keep(tunnel, packet)
             return
-        problem = tunnel.nbma.send(pair.protect(packet), tunnel.config.remote)
+        problem = self._transmit(tunnel, pair, pair.protect(packet))
         if problem:
             self._drop(tunnel.drops, "send-failed", f"{tunnel.config.remote}: {problem}")
         else:
@@ -252,6 +269,12 @@ class UserspaceDataPlane:
         if not pair.renewal_asked and pair.wants_renewal():
             pair.renewal_asked = True
             self._on_acquire(tunnel.config.name)
+
+    def _transmit(self, tunnel: _Tunnel, pair: SaPair, esp: bytes) -> str:
+        """Send an ESP packet bare or through UDP; what went wrong, or nothing."""
+        if pair.in_udp and self._send_udp is not None:
+            return self._send_udp(pair.request.local, pair.remote, esp)
+        return tunnel.nbma.send(esp, tunnel.config.remote)
 
     def _keep(self, tunnel: _Tunnel, packet: bytes) -> None:
         """Queue a packet that has no SA, and ask for one."""
@@ -295,18 +318,23 @@ class UserspaceDataPlane:
             received = nbma.receive_esp()
             if received is None:
                 return
-            self._take_esp(nbma.address, *received)
+            source, octets = received
+            self._take_esp(nbma.address, Endpoint(source, 0), octets, in_udp=False)
 
-    def _take_esp(self, local: str, source: str, octets: bytes) -> None:
+    def take_udp_esp(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
+        """An ESP packet that came through UDP."""
+        self._take_esp(local.address, remote, octets, in_udp=True)
+
+    def _take_esp(self, local: str, source: Endpoint, octets: bytes, *, in_udp: bool) -> None:
         """One ESP packet: SPI, source, ESP, GRE, and so to the kernel."""
         tunnel, pair = self._inbound.get(octets[:4], (None, None))
         if tunnel is None or pair is None or tunnel.config.local != local:
             spi = f"SPI 0x{octets[:4].hex()} from {source} to {local}"
             self._drop(self._drops, "esp-unknown-spi", spi)
             return
-        if source != tunnel.config.remote:
-            detail = f"SPI 0x{octets[:4].hex()} of {tunnel.config.remote} came from {source}"
-            self._drop(self._drops, "esp-wrong-source", detail)
+        refusal = _wrong_way(tunnel, pair, source, in_udp=in_udp)
+        if refusal:
+            self._drop(self._drops, refusal, f"SPI 0x{octets[:4].hex()} came from {source}")
             return
         try:
             packet = pair.open(octets)
@@ -316,6 +344,8 @@ class UserspaceDataPlane:
         except WireError as error:
             self._drop(tunnel.drops, "esp-malformed-inside", str(error))
             return
+        if in_udp and pair.has_moved(octets, source) and self._on_move is not None:
+            self._on_move(pair.request.inbound.spi, source)
         if not pair.ready:
             self._make_ready(tunnel, pair)
         if tunnel.tap.deliver(packet):
@@ -361,6 +391,17 @@ class UserspaceDataPlane:
         counter[reason] += 1
         if self._on_drop:
             self._on_drop(reason, detail)
+
+
+def _wrong_way(tunnel: _Tunnel, pair: SaPair, source: Endpoint, *, in_udp: bool) -> str:
+    """Why a packet of a pair may not come like this, or nothing; nothing in it was looked at."""
+    if pair.in_udp is not in_udp:
+        return "esp-encapsulation"
+    if source.address != tunnel.config.remote:
+        return "esp-wrong-source"
+    if in_udp and source != pair.remote and not pair.request.peer_moves:
+        return "esp-wrong-source"
+    return ""
 
 
 def _snapshot(tunnel: _Tunnel, pair: SaPair, now: float) -> SaSnapshot:
