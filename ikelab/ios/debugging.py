@@ -38,6 +38,7 @@ DEBUGGINGS = (
 """In the order of `show debugging` (guide, "Certificate Is Revoked or Expired")."""
 
 NAMES = tuple(one.name for one in DEBUGGINGS)
+PKI_NAMES = tuple(one.name for one in DEBUGGINGS if one.section == _PKI)
 
 
 def switched(name: str, on: bool) -> str:

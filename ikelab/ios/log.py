@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import get_args
 
 from ikelab.ios import debugging as switches
+from ikelab.ios.log_ipsec import IpsecLog
 from ikelab.ios.log_isakmp import Dialect, IsakmpLog
 from ikelab.ios.log_line import LogLine, system_lines
 from ikelab.ios.log_pki import pki_lines
+from ikelab.ios.log_validation import ValidationLog
 from ikelab.ios.text import timestamp
 from ikelab.isakmp.events import Action
 from ikelab.types import Now
@@ -26,16 +28,22 @@ class NodeLog:
 
     def __init__(self, dialect: Dialect = "12.4") -> None:
         self._isakmp = IsakmpLog(dialect)
+        self._ipsec = IpsecLog()
+        self._validation = ValidationLog()
 
     def lines(
         self, actions: Iterable[object], debugging: Collection[str] = switches.NAMES
     ) -> list[LogLine]:
         """The lines of actions, notices and happenings, in order; others say nothing."""
         quiet = switches.ISAKMP not in debugging
+        pki = any(name in debugging for name in switches.PKI_NAMES)
         found: list[LogLine] = []
         for action in actions:
+            if pki:
+                found += self._validation.lines(action, debugging)
             if isinstance(action, _ISAKMP_ACTIONS):
                 found += self._isakmp.messages(action) if quiet else self._isakmp.lines(action)
+                found += self._ipsec.lines(action, switched_on=switches.IPSEC in debugging)
             else:
                 found += _others(action, debugging)
         found += self._isakmp.flush()

@@ -6,7 +6,9 @@ IOS's texts from the guide where there are such, else our own, marked as such.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
+from ikelab.ios.debugging import PKI_MESSAGES
 from ikelab.ios.log_line import LogLine, own
 from ikelab.ios.text import date, grouped, serial_number, visible, without_user
 from ikelab.pki import ca_events as ca
@@ -23,6 +25,12 @@ def pki_lines(notice: object) -> Iterator[LogLine]:
 
 def _trustpoint(notice: object) -> Iterator[LogLine]:
     match notice:
+        case pki.HttpRequest(method=method, url=url):
+            parts = urlsplit(url)
+            target = visible(parts.path + (f"?{parts.query}" if parts.query else ""))
+            head = f"{method} {target} HTTP/1.0\nHost: {visible(parts.hostname or '')}"
+            yield LogLine("CRYPTO_PKI: http connection opened", PKI_MESSAGES)
+            yield LogLine(f"CRYPTO_PKI: Sending HTTP message\n{head}", PKI_MESSAGES)
         case enrollment.CaCertificateOffered():
             yield _console(certificate_offer(notice))
         case pki.CaCertificateAccepted():

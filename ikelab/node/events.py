@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from ikelab.isakmp import events as isakmp
 from ikelab.pki.ca_events import CaNotice
 from ikelab.pki.enrollment_events import TrustpointAction
-from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
+from ikelab.pki.events import (
+    CrlInstalled,
+    CrlRefused,
+    HttpFailed,
+    HttpReply,
+    HttpRequest,
+    PathExamined,
+)
 from ikelab.pki.recovery import StorageContents
 
 
@@ -111,6 +118,7 @@ NodeAction = (
     | CaNotice
     | CrlInstalled
     | CrlRefused
+    | PathExamined
     | StoreFile
     | ReadStorage
     | StorageUnreachable

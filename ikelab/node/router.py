@@ -28,6 +28,7 @@ from ikelab.node.events import (
     StorageNotRead,
     StorageRead,
 )
+from ikelab.node.examinations import Examinations
 from ikelab.node.fallback import config_in_force, first_step, is_unanswered
 from ikelab.node.flows import to_isakmp_config
 from ikelab.node.keys import EngineKeys, NodeKeys
@@ -82,6 +83,7 @@ class Router:
         self.trustpoints: dict[str, Trustpoint] = {}
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
+        self._examinations = Examinations()
         self.last_refusal: dict[str, isakmp.Refused] = {}
         self._standing_in: set[str] = set()  # trustpoints that enroll in place of another
         self._rng = rng
@@ -394,6 +396,7 @@ class Router:
         for action in self.isakmp.handle(event, now):
             if isinstance(action, isakmp.CheckPeerCert):
                 trusts = [self._trust(point) for point in self._ike_trustpoints() if point.anchors]
+                self._examinations.begin(action.handle, action.certificates, trusts)
                 checked = self.revocation.check(action.handle, action.certificates, trusts, now)
                 actions += self._revocation_actions(checked, now)
             else:
@@ -410,8 +413,9 @@ class Router:
                     waiting = self.isakmp.table.sas.get(handle)
                     peer_id = None if waiting is None else waiting.peer_id
                     told = accepted(handle, trustpoint, path[0], peer_id)
-                    actions += self._ike(told, now)
+                    actions += [*self._examinations.end(handle), *self._ike(told, now)]
                 case PathRefused(handle, reason, detail):
+                    actions += self._examinations.end(handle, reason)
                     actions += self._ike(isakmp.PeerCertRefused(handle, reason, detail), now)
                 case _:
                     actions.append(action)

@@ -169,6 +169,21 @@ class CrlRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PathExamined:
+    """Notice: a peer's certificates were judged. leaf: the peer's own, DER; count: how many came.
+
+    trusts: of each trustpoint that might vouch for it, the name, its CA's certificate (DER) and
+    whether it asks for a CRL. reason: why they do not hold, "" where they do.
+    """
+
+    handle: int
+    leaf: bytes
+    count: int
+    trusts: tuple[tuple[str, bytes, bool], ...]
+    reason: str = ""
+
+
 PkiNotice = (
     CaCertificateAccepted
     | RequestSent

@@ -159,3 +159,50 @@ def test_d2_revoked_spoke_prints_the_guides_list_at_the_hub() -> None:
     wanted = golden("d2.txt")
     start = found.index(wanted[0])
     assert found[start : start + len(wanted)] == wanted
+
+
+# --- D3: the same refusal, as `debug crypto pki` has it --------------------
+
+_PKI_VALUES = (
+    (r"(?:[0-9A-F]{2} ){7,}[0-9A-F]{2}", "{octets}"),
+    (r"(CreateObject: |RecoverInit - |Recover - |index = |bytes|\()\d+", r"\1{n}"),
+    (r"DestroyObject [0-9A-F]+:[0-9A-F]+", "DestroyObject {n}:{n}"),
+    (r"handle=[0-9A-F]+", "handle={x}"),
+    (r"serial number= [0-9A-F]+", "serial number= {hh}"),
+)
+
+
+def pki_template(text: str) -> str:
+    text = " ".join(text.split())
+    for pattern, replacement in _PKI_VALUES:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def test_d3_pki_debug_of_the_refusal_prints_the_guides_list() -> None:
+    lines = NodeLog().lines(revoked(), debugging.PKI_NAMES)
+    found = [pki_template(line.text) for line in lines if not line.text.startswith("IKELAB-")]
+    wanted = [line for line in (GOLDEN / "d3.txt").read_text().splitlines() if line[:1] != "#"]
+    # The second negotiation: the first one was before the certificate was revoked.
+    start = len(found) - found[::-1].index(wanted[0]) - 1
+    assert found[start : start + len(wanted)] == wanted
+
+
+def test_each_pki_debugging_prints_its_own_lines_only() -> None:
+    everything = NodeLog().lines(revoked(), debugging.PKI_NAMES)
+    for name in (debugging.PKI_VALIDATION, debugging.PKI_CALLBACKS, debugging.PKI_TRANSACTIONS):
+        alone = [line for line in NodeLog().lines(revoked(), (name,)) if line.debug]
+        assert alone
+        assert [line for line in everything if line.debug == name] == alone
+    assert not any(line.debug for line in NodeLog().lines(revoked(), ()))
+
+
+def test_accepted_certificate_is_verified_and_nothing_fails() -> None:
+    net = boot()
+    hub = net.nodes["s-dmvpn-headend"]
+    migrate(net)
+    text = "\n".join(line.text for line in NodeLog().lines(hub.log, debugging.PKI_NAMES))
+    assert "CRYPTO_PKI: Suitable trustpoints are: ra,\n" in text
+    assert "CRYPTO_PKI: Select crl(cn=ra-subca)" in text
+    assert "Certificate is verified" in text
+    assert "failed" not in text

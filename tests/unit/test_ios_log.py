@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ikelab.ios import debugging
 from ikelab.ios.log import NodeLog
 from ikelab.isakmp.events import (
     Clear,
@@ -25,7 +26,7 @@ HOSTILE = "x\n%SYS-5-CONFIG_I: forged\r\x1b[31m\x07\u202e\u2028\x9b"
 
 def texts(*actions: object, dialect: str = "12.4") -> list[str]:
     log = NodeLog("15" if dialect == "15" else "12.4")
-    return [line.text for line in log.lines(actions)]
+    return [line.text for line in log.lines(actions, (debugging.ISAKMP,))]
 
 
 def assert_in_order(found: list[str], wanted: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from ikelab.ios import debugging
 from ikelab.ios.log import NodeLog, stamp
 from ikelab.ios.log_isakmp import REMEMBERED_PEERS, IsakmpLog
 from ikelab.ios.log_line import (
@@ -357,3 +358,28 @@ def test_what_is_switched_on_later_knows_the_connections_from_before() -> None:
     pair.run()
     later = pair.r.log[before:]
     assert any("(0:1001): received packet" in line.text for line in log.lines(later))
+
+
+def test_ipsec_debugging_names_pairs_that_come_and_go() -> None:
+    pair = Pair()
+    pair.establish()
+    pair.give(pair.i, Clear())
+    found = [line.text for line in NodeLog().lines(pair.i.log, (debugging.IPSEC,)) if line.debug]
+    assert found[:2] == [
+        "IPSEC(create_sa): sa created,\n  (sa) sa_dest= 192.0.2.1, sa_proto= 50,\n"
+        "    sa_spi= 0x00001001(4097),\n    sa_trans= esp-256-aes esp-sha256-hmac , sa_conn_id= 1",
+        "IPSEC(create_sa): sa created,\n  (sa) sa_dest= 192.0.2.2, sa_proto= 50,\n"
+        "    sa_spi= 0x00002001(8193),\n    sa_trans= esp-256-aes esp-sha256-hmac , sa_conn_id= 2",
+    ]
+    assert [text.partition("(")[2][:9] for text in found[2:]] == ["delete_sa", "delete_sa"]
+
+
+def test_pki_messages_are_the_web_requests() -> None:
+    asked = pki.HttpRequest("h", "GET", "http://192.0.2.9:12345/x?operation=GetCACert&message=ra")
+    (opened, sent) = NodeLog().lines([asked], (debugging.PKI_MESSAGES,))
+    assert opened.text == "CRYPTO_PKI: http connection opened"
+    assert sent.text.splitlines()[1:] == [
+        "GET /x?operation=GetCACert&message=ra HTTP/1.0",
+        "Host: 192.0.2.9",
+    ]
+    assert NodeLog().lines([asked], ()) == []
