@@ -32,6 +32,7 @@ from ikelab.pki.ca_events import (
 )
 from ikelab.pki.config import CertServerConfig
 from ikelab.pki.crl import RevokedEntries
+from ikelab.pki.crl_status import is_of_wrong_clock
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.issuer import (
     Issuer,
@@ -275,9 +276,16 @@ class CertificateServer(RequestDesk):
             if request.received + REQUEST_LIFETIME <= now.wall and request.request_id is not None:
                 if self.store.remove_request(request.number):
                     notices.append(RequestRemoved(self.config.name, request.request_id, True))
-        if self._crl_due is None or self._crl_due <= now.wall:
+        if self._is_crl_due(now):
             notices += self.publish_crl(now)
         return notices
+
+    def _is_crl_due(self, now: Now) -> bool:
+        """Also where the last one was made by a clock that was far ahead and is set right."""
+        if self._crl_due is None or self._crl_due <= now.wall:
+            return True
+        last = self.store.load_crl()
+        return last is not None and is_of_wrong_clock(last.this_update, now.wall)
 
     def ask(self, now: Now) -> list[HttpRequest]:
         """What a registration authority wants of its CA now; nothing else asks anybody."""

@@ -9,7 +9,7 @@ and continues the complete CRL. That a delta exists (FreshestCRL) makes it wante
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ikelab.errors import PkiError
 from ikelab.pki.crl import CERTIFICATE_HOLD, REASONS, REMOVE_FROM_CRL, Crl
@@ -21,6 +21,8 @@ from ikelab.pki.x509 import Certificate
 FindSigner = Callable[[Crl], Certificate]
 
 _Entry = tuple[datetime, int | None]
+
+_WRONG_CLOCK = timedelta(days=30)
 
 
 def check_status(
@@ -117,6 +119,15 @@ def _may_lift(delta: Crl, crl: Crl, at: datetime) -> bool:
     if crl.number is None or delta.base_number is None:
         return False
     return delta.base_number <= crl.number
+
+
+def is_of_wrong_clock(this_update: datetime, at: datetime) -> bool:
+    """Whether a CRL that is dated ahead was made by a clock that was wrong, and has been set right.
+
+    Clocks of a lab jump by years; one that is late by days catches up, and the dates of a CA's CRLs
+    never fall for that.
+    """
+    return this_update - at > _WRONG_CLOCK
 
 
 def check_crl_dates(crl: Crl, at: datetime) -> None:

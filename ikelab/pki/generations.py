@@ -44,9 +44,9 @@ def swap_date(stored: StoredTrustpoint) -> datetime | None:
     after = following(stored)
     if after is None:
         return None
-    if after.certificate is not None:
-        return start_of(after)
-    return max(start_of(after), load_certificate(stored.ca_certificates[0]).not_after)
+    next_start = load_certificate(after.ca_certificates[0]).not_before
+    end = max(next_start, load_certificate(stored.ca_certificates[0]).not_after)
+    return end if after.certificate is None else min(start_of(after), end)
 
 
 def is_swap_due(stored: StoredTrustpoint, at: datetime) -> bool:
@@ -59,7 +59,7 @@ def is_swap_due(stored: StoredTrustpoint, at: datetime) -> bool:
         beside is not None
         and bool(stored.ca_certificates)
         and at < start_of(present_of(stored))
-        and start_of(beside) <= at
+        and start_of(beside) <= at < load_certificate(beside.ca_certificates[0]).not_after
     )
 
 

@@ -19,6 +19,7 @@ from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import RequestAuthorized, RequestGranted
 from ikelab.pki.config import CertServerConfig
 from ikelab.pki.crl import RevokedEntries, build_crl
+from ikelab.pki.crl_status import is_of_wrong_clock
 from ikelab.pki.name import read_name
 from ikelab.pki.pkcs12 import Identity, dump_pkcs12
 from ikelab.pki.scep import FailInfo
@@ -242,11 +243,12 @@ def sign_crl(
 
     revoked: of `crl_version`. Version 1 is without extensions, as the guide's 218 octets show; the
     number is then only in our own records. A clock that was set back keeps the last date until it
-    has caught up.
+    has caught up; but a date that was wrong by far does not count, or nobody could use a CRL of
+    this CA for years.
     """
     ca = load_certificate(authority.certificate)
     start = now.replace(microsecond=0)
-    if last is not None:
+    if last is not None and not is_of_wrong_clock(last.this_update, start):
         start = max(start, last.this_update)
     number = 1 if last is None else last.number + 1
     end = start + config.lifetime_crl

@@ -90,6 +90,6 @@ class KeyPairs:
             return None
         certificate = load_certificate(stored.certificate)
         key = self._nvram.load_key(stored.key_label)
-        if key is None or certificate.not_after < at:
+        if key is None or not certificate.not_before <= at <= certificate.not_after:
             return None
         return Signer(certificate, key)

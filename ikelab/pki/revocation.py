@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from ikelab.errors import PkiError
 from ikelab.pki.chain import build_path, build_paths, find_crl_signer, first_unknown, validate
 from ikelab.pki.crl import Crl, load_crl
-from ikelab.pki.crl_status import check_crl_dates
+from ikelab.pki.crl_status import check_crl_dates, is_of_wrong_clock
 from ikelab.pki.distribution_point import DistributionPoint
 from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
@@ -305,6 +305,7 @@ class RevocationChecker:
         return crl
 
     def _install(self, new: CachedCrl, at: datetime) -> None:
+        self._drop_outdated(at)
         old = self._newest(new)
         if old is not None:
             if old.crl.der == new.crl.der:
@@ -312,14 +313,15 @@ class RevocationChecker:
             _refuse_older(new.crl, old.crl)
             self._cache[self._cache.index(old)] = replace(old, superseded=True)
         self._cache.append(new)
-        self._drop_outdated(at)
         self._make_room()
 
     def _drop_outdated(self, at: datetime) -> None:
         self._cache = [
             entry
             for entry in self._cache
-            if entry.crl.next_update is not None and at < entry.crl.next_update
+            if entry.crl.next_update is not None
+            and at < entry.crl.next_update
+            and not is_of_wrong_clock(entry.crl.this_update, at)
         ]
 
     def _make_room(self) -> None:

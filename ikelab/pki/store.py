@@ -17,6 +17,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from ikelab.pki.crl_status import is_of_wrong_clock
+
 # `crypto pki server NAME grant ?` in the guide: "<1-999> Request ID".
 MAX_REQUEST_ID = 999
 
@@ -126,6 +128,13 @@ class IssuedCrl:
     this_update: datetime
     next_update: datetime
     crl: bytes
+
+    def follows(self, last: IssuedCrl) -> bool:
+        """A greater number and no earlier date, but for that of a clock that was wrong."""
+        dated = self.this_update >= last.this_update
+        return self.number > last.number and (
+            dated or is_of_wrong_clock(last.this_update, self.this_update)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +291,7 @@ class CaStore(Protocol):
         """Keep the CRL.
 
         Raises PkiError("crl-order") unless its number is greater and its thisUpdate not earlier
-        than those of the CRL kept before.
+        than those of the CRL kept before, but for one of a clock that was wrong.
         """
         ...
 

@@ -106,7 +106,8 @@ class Succession(TrustpointCore):
         if self.state not in _SWAPPING or not generations.is_swap_due(self._stored, now.wall):
             return None
         beside = self._stored.beside
-        return Input.SWAP_CA if beside is None or beside.certificate is None else Input.SWAP
+        assert beside is not None, "it is due"
+        return Input.SWAP if self._is_usable(beside, now) else Input.SWAP_CA
 
     def _succession_due(self, now: Now) -> Input | None:
         """What an enrolled trustpoint, or one whose last request failed, has to do now."""
@@ -116,6 +117,8 @@ class Succession(TrustpointCore):
         if self._look_at is not None and now.elapsed < self._look_at:
             return None
         self._look_at = None
+        if self._is_from_the_future(now):
+            return Input.TIMER
         renew = self.renew_date
         if renew is not None and renew <= now.wall:
             ends = generations.ends_with_its_ca(self._stored) and self._ca_holds(now.wall)
@@ -123,6 +126,22 @@ class Succession(TrustpointCore):
         if not self._looked and self._wants_look():
             return Input.ASK_NEXT
         return None
+
+    def _is_from_the_future(self, now: Now) -> bool:
+        """Whether our certificate was made by a clock that was wrong, and ours too: it is of no use
+        for long. A CA's clock that is a little ahead of ours is no reason.
+        """
+        present = generations.present_of(self._stored)
+        if present.certificate is None or not self.renews_itself:
+            return False
+        return not self._is_usable(present, now) and self._ca_holds(now.wall)
+
+    def _is_usable(self, generation: Generation, now: Now) -> bool:
+        """Whether there is a certificate of ours that has begun, or does in a moment."""
+        if generation.certificate is None:
+            return False
+        pause = timedelta(seconds=self.config.retry_period * self.config.retry_count)
+        return load_certificate(generation.certificate).not_before <= now.wall + pause
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -217,8 +236,12 @@ class Succession(TrustpointCore):
         ]
 
     def _swap(self, now: Now) -> list[TrustpointAction]:
-        self._stored = generations.swap(self._stored, self._nvram)
-        self._look_at = None
+        stored, beside = self._stored, self._stored.beside
+        assert beside is not None, "it is due"
+        if not self._is_usable(beside, now):
+            stored = replace(stored, beside=replace(beside, certificate=None))
+        self._stored = generations.swap(stored, self._nvram)
+        self._look_at, self._retry_at = None, now.elapsed
         own = self._stored.certificate
         return [
             GenerationSwapped(

@@ -25,52 +25,13 @@ from ikelab.pki.store import (
     RequestState,
     StorageFile,
 )
+from ikelab.runtime.ca_schema import CA_SCHEMA
 from ikelab.runtime.nvram import SqliteNvram
 from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
 
 __all__ = ["SqliteCaStore", "SqliteNvram"]
 
 _NO_SERIAL = 1 << 63  # an INTEGER of SQLite has 63 bits and a sign
-
-_CA_SCHEMA = """
-CREATE TABLE IF NOT EXISTS authority (
-    generation INTEGER PRIMARY KEY, key BLOB NOT NULL, certificate BLOB NOT NULL,
-    chain TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS rollover (
-    only INTEGER PRIMARY KEY CHECK (only = 1), generation INTEGER NOT NULL, key BLOB NOT NULL,
-    certificate BLOB NOT NULL, chain TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS former_certificate (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL,
-    certificate BLOB NOT NULL, UNIQUE (generation, certificate)) STRICT;
-CREATE TABLE IF NOT EXISTS serial (
-    only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL) STRICT;
-INSERT OR IGNORE INTO serial VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS issued (serial INTEGER PRIMARY KEY, certificate BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS request (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER UNIQUE CHECK (id BETWEEN 1 AND 999),
-    generation INTEGER NOT NULL, transaction_id TEXT NOT NULL, request_digest BLOB NOT NULL,
-    signer_key BLOB NOT NULL, renews INTEGER NOT NULL, kind TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'authorized', 'granted', 'rejected')),
-    request BLOB NOT NULL, subject BLOB NOT NULL, received INTEGER NOT NULL,
-    automatic INTEGER NOT NULL, serial INTEGER REFERENCES issued (serial),
-    CHECK ((state = 'granted') = (serial IS NOT NULL)),
-    UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
-CREATE INDEX IF NOT EXISTS request_state ON request (state, received);
-CREATE INDEX IF NOT EXISTS request_listed ON request (number) WHERE id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS request_finished ON request (number)
-    WHERE id IS NOT NULL AND state != 'pending';
-CREATE TABLE IF NOT EXISTS revoked (
-    position INTEGER PRIMARY KEY, serial INTEGER NOT NULL UNIQUE, at INTEGER NOT NULL,
-    reason INTEGER) STRICT;
-CREATE TABLE IF NOT EXISTS crl (
-    number INTEGER PRIMARY KEY, this_update INTEGER NOT NULL, next_update INTEGER NOT NULL,
-    crl BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS password (
-    digest BLOB PRIMARY KEY, expires INTEGER NOT NULL, open INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS outbox (
-    position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
-    octets BLOB NOT NULL) STRICT;
-"""
 
 _REQUEST = """
 SELECT request.number, id, generation, transaction_id, request_digest, signer_key, renews, kind,
@@ -120,7 +81,7 @@ class SqliteCaStore(Database):
     """A certificate server's memory (`pki.store.CaStore`). path: a file, or ":memory:"."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, _CA_SCHEMA)
+        super().__init__(path, CA_SCHEMA)
         self._generations: tuple[Authority, ...] | None = None
 
     def load_authority(self) -> Authority | None:
@@ -427,7 +388,7 @@ class SqliteCaStore(Database):
         """Older ones are dropped."""
         with self.transaction() as connection:
             last = self.load_crl()
-            if last and (crl.number <= last.number or crl.this_update < last.this_update):
+            if last and not crl.follows(last):
                 raise PkiError(
                     "crl-order",
                     f"CRL {crl.number} of {crl.this_update:%Y-%m-%d %H:%M:%S} cannot follow"

@@ -14,7 +14,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TypeVar
@@ -27,6 +27,7 @@ from ikelab.ios.config import RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.node.events import (
     AcquireSa,
+    ClockStepped,
     FileNotStored,
     FileStored,
     NodeAction,
@@ -134,6 +135,7 @@ class Simnet:
 
     def __init__(self, seed: int = 1, faults: Faults | None = None) -> None:
         self.elapsed = 0.0
+        self.wrong: dict[str, timedelta] = {}  # whose clock was set, by how much
         self.nodes: dict[str, SimNode] = {}
         self.files: dict[str, bytes] = {}
         self.homes: dict[str | None, dict[str, bytes]] = {}
@@ -148,8 +150,17 @@ class Simnet:
 
     @property
     def now(self) -> Now:
-        """All nodes share one clock."""
+        """What the clocks say of all nodes but those that are set to another date."""
         return Now(self.elapsed, START + timedelta(seconds=self.elapsed), True)
+
+    def now_of(self, node: SimNode) -> Now:
+        """What a node's own clocks say."""
+        return replace(self.now, wall=self.now.wall + self.wrong.get(node.name, timedelta()))
+
+    def set_clock(self, node: SimNode, ahead: timedelta) -> None:
+        """A node's date is so far ahead of the others' from now on."""
+        self.wrong[node.name] = ahead
+        self.give(node, ClockStepped())
 
     def add(
         self, config: RunningConfig, mode: str = "modern", nvram: SqliteNvram | None = None
@@ -166,7 +177,7 @@ class Simnet:
             open_store=lambda server: SqliteCaStore(":memory:"),
         )
         node = self.nodes[name] = SimNode(name, router)
-        self._carry_out(node, router.start(self.now))
+        self._carry_out(node, router.start(self.now_of(node)))
         return node
 
     # --- time ---------------------------------------------------------------------------------
@@ -188,11 +199,12 @@ class Simnet:
         return True
 
     def _set_timer(self, node: SimNode) -> None:
-        timer = node.router.next_timer(self.now)
+        now = self.now_of(node)
+        timer = node.router.next_timer(now)
         if timer is None:
             node.wake = None
             return
-        wake = self.elapsed + max(timer.remaining(self.now), 0.0)
+        wake = self.elapsed + max(timer.remaining(now), 0.0)
         if node.wake == wake:
             return
         node.wake = wake
@@ -207,7 +219,7 @@ class Simnet:
 
     def give(self, node: SimNode, event: NodeEvent) -> None:
         """An event for a node, and all that follows at once."""
-        self._carry_out(node, node.router.handle(event, self.now))
+        self._carry_out(node, node.router.handle(event, self.now_of(node)))
 
     def do(self, node: SimNode, actions: list[NodeAction]) -> None:
         """Carry out what a command of the console brought."""
@@ -279,7 +291,7 @@ class Simnet:
             if host in node.addresses and config.http_server and config.http_port == port:
                 target = url.path + (f"?{url.query}" if url.query else "")
                 given = HttpIn(request.method, target, request.body)
-                answer, actions = node.router.serve(given, self.now)
+                answer, actions = node.router.serve(given, self.now_of(node))
                 self._carry_out(node, actions)
                 return HttpReply(request.handle, answer.status, answer.content_type, answer.body)
         return HttpFailed(request.handle, "connection refused")

@@ -333,6 +333,19 @@ def test_crl_numbers_rise_and_dates_do_not_fall(store: SqliteCaStore) -> None:
     assert store.load_crl() == IssuedCrl(3, NOON, later, b"three")
 
 
+def test_a_crl_of_a_clock_that_was_years_ahead_is_followed_by_one_of_today(
+    store: SqliteCaStore,
+) -> None:
+    ahead, life = NOON + timedelta(days=4000), timedelta(hours=6)
+    store.save_crl(IssuedCrl(2, ahead, ahead + life, b"two"), ())
+    with pytest.raises(PkiError, match="crl-order"):
+        store.save_crl(IssuedCrl(3, ahead - life, ahead, b"x"), ())
+    with pytest.raises(PkiError, match="crl-order"):
+        store.save_crl(IssuedCrl(2, NOON, NOON + life, b"x"), ())
+    store.save_crl(IssuedCrl(3, NOON, NOON + life, b"three"), ())
+    assert store.load_crl() == IssuedCrl(3, NOON, NOON + life, b"three")
+
+
 def test_the_outbox_keeps_order_and_the_last_content_of_a_name(store: SqliteCaStore) -> None:
     store.record_issued(IssuedCertificate(1, b"1"), [("1.crt", b"1"), ("ca.ser", b"old")])
     store.record_issued(IssuedCertificate(2, b"2"), [("2.crt", b"2"), ("ca.ser", b"new")])
