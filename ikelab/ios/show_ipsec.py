@@ -25,7 +25,12 @@ _AUTH_WORDS = {
     AuthAlgorithm.HMAC_SHA2_512: "esp-sha512-hmac",
 }
 _IV_OCTETS = {EspTransform.ESP_AES: 16, EspTransform.ESP_NULL: 0}
-_MODES = {EncapsulationMode.TUNNEL: "Tunnel", EncapsulationMode.TRANSPORT: "Transport"}
+_MODES = {
+    EncapsulationMode.TUNNEL: "Tunnel",
+    EncapsulationMode.TRANSPORT: "Transport",
+    EncapsulationMode.UDP_TUNNEL: "Tunnel UDP-Encaps",
+    EncapsulationMode.UDP_TRANSPORT: "Transport UDP-Encaps",
+}
 
 
 def transform_words(transform: TransformSet) -> str:
@@ -100,6 +105,7 @@ def _spi(spi: int) -> str:
 _CAPABILITIES = (
     "Code: C - IKE Configuration mode, D - Dead Peer Detection",
     "K - Keepalives, N - NAT-traversal, X - IKE Extended Authentication",
+    "F - IKE Fragmentation",
 )
 
 
@@ -119,8 +125,11 @@ def show_session(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
 def _session(
     snapshot: NodeSnapshot, interface: InterfaceConfig, peer: str, *, detail: bool
 ) -> Iterator[str]:
-    phase1 = [row for row in snapshot.isakmp_sas if row.remote == peer]
     phase2 = [row for row in snapshot.ipsec_sas if row.interface == interface.name]
+    phase1 = [row for row in snapshot.isakmp_sas if row.remote == peer]
+    if phase2:  # peers behind one NAT have one address, each a port of its own
+        ports = {row.remote_port for row in phase2}
+        phase1 = [row for row in phase1 if row.remote_port in ports]
     newest = max(phase1, key=lambda row: row.conn_id, default=None)
     yield f"Interface: {interface.name}"
     if detail and newest is not None and newest.up_for is not None:
@@ -137,7 +146,8 @@ def _session(
         ends = f"local {row.local}/{row.local_port} remote {row.remote}/{row.remote_port}"
         yield f"  IKEv1 SA: {ends} {state}"
         if detail:
-            able = f"{'D' if row.dpd else ''}{'N' if row.nat else ''}" or "(none)"
+            letters = (("D", row.dpd), ("N", row.nat), ("F", row.fragmentation))
+            able = "".join(letter for letter, there in letters if there) or "(none)"
             left = span(row.remaining or 0)
             yield f"          Capabilities:{able} connid:{row.conn_id} lifetime:{left}"
     if phase2:

@@ -20,7 +20,7 @@ class IsakmpSaRow:
 
     policy: what was agreed on, None before. remaining: seconds of its life. dpd, nat: whether the
     peer announced dead peer detection, whether NAT traversal is in use. peer_id: what it proved to
-    be, None before. up_for: seconds since then.
+    be, None before. up_for: seconds since then. fragmentation: of IKE messages, agreed on.
     """
 
     local: str
@@ -34,6 +34,7 @@ class IsakmpSaRow:
     remaining: int | None = None
     dpd: bool = False
     nat: bool = False
+    fragmentation: bool = False
     local_port: int = 500
     remote_port: int = 500
     peer_id: str | None = None

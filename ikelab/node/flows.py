@@ -33,6 +33,9 @@ from ikelab.wire.numbers import AuthMethod, IpProtocol
 
 IKE_PORT = 500
 
+Ends = dict[tuple[str, str], dict[str, str | None]]
+"""Of tunnels: source and destination -> the ISAKMP profile of each tunnel between them."""
+
 DEFAULT_POLICY = IsakmpPolicy(priority=65535)
 """IOS's default protection suite, offered after all others: DES, SHA, RSA signatures, group 1."""
 
@@ -100,7 +103,7 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     yield from _aggressive_faults(config)
     for profile in config.ipsec_profiles.values():
         yield from _ipsec_profile_faults(config, profile)
-    ends: dict[tuple[str, str], str] = {}
+    ends: Ends = {}
     for interface in protected_tunnels(config):
         yield from _tunnel_faults(config, interface, ends)
 
@@ -182,10 +185,8 @@ def _ipsec_profile_faults(config: RunningConfig, profile: IpsecProfile) -> Itera
         yield f"{where} names the isakmp-profile {profile.isakmp_profile}, which does not exist"
 
 
-def _tunnel_faults(
-    config: RunningConfig, interface: InterfaceConfig, ends: dict[tuple[str, str], str]
-) -> Iterator[str]:
-    """Faults of one tunnel. ends: source and destination of those before it."""
+def _tunnel_faults(config: RunningConfig, interface: InterfaceConfig, ends: Ends) -> Iterator[str]:
+    """Faults of one tunnel. ends: of those before it."""
     where, tunnel = f"interface {interface.name}", interface.tunnel
     if tunnel is None or tunnel.protection is None:
         return
@@ -201,8 +202,18 @@ def _tunnel_faults(
         yield f"{where} wants both `tunnel source` and `tunnel destination`"
     elif source is None:
         yield f"{where} has `tunnel source {tunnel.source}`, which has no address"
-    elif (other := ends.setdefault((source, tunnel.destination), interface.name)) != interface.name:
-        yield f"{where} has the same two ends as {other}: IPsec cannot tell them apart"
+    else:
+        # Peers behind one NAT have one address: what tells them apart is who they say they are.
+        who = profile.isakmp_profile if profile is not None else None
+        known = ends.setdefault((source, tunnel.destination), {})
+        for name, other in known.items():
+            if other == who or None in (other, who):
+                yield (
+                    f"{where} has the same two ends as {name}: IPsec cannot tell them apart, unless"
+                    " each has its own isakmp-profile"
+                )
+                break
+        known[interface.name] = who
 
 
 def _flow(config: RunningConfig, interface: InterfaceConfig) -> IpsecFlow:

@@ -24,6 +24,7 @@ from ikelab.ios.snapshot import (
     ServerRow,
     TrustpointRow,
 )
+from ikelab.isakmp import fragmentation
 from ikelab.isakmp.identity import describe_id
 from ikelab.isakmp.reasons import REASONS, UNKNOWN
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa
@@ -110,6 +111,7 @@ def _isakmp_rows(router: Router, now: Now) -> Iterator[IsakmpSaRow]:
             remaining=None if sa.expires is None else max(int(sa.expires - now.elapsed), 0),
             dpd=vendor_id.DPD in sa.peer_vendor_ids,
             nat=sa.nat is not None and sa.nat.is_needed,
+            fragmentation=router.isakmp.config.fragmentation and fragmentation.is_said_by(sa),
             local_port=sa.local.port,
             remote_port=sa.remote.port,
             peer_id=_peer_id(sa),
@@ -161,17 +163,19 @@ def _drop_rows(router: Router) -> Iterator[DropRow]:
 
 
 def _ipsec_row(pair: IpsecPair, counted: PlaneCounters | None, now: Now) -> IpsecSaRow:
+    local_proxy, remote_proxy = pair.proxies or (pair.flow.local_proxy, pair.flow.remote_proxy)
     return IpsecSaRow(
         interface=pair.flow.name,
         local=pair.flow.local.address,
         remote=pair.remote.address,
-        local_proxy=pair.flow.local_proxy,
-        remote_proxy=pair.flow.remote_proxy,
+        local_proxy=local_proxy,
+        remote_proxy=remote_proxy,
         transform=pair.transform,
         inbound_spi=int.from_bytes(pair.inbound_spi, "big"),
         outbound_spi=int.from_bytes(pair.outbound_spi, "big"),
         remaining_seconds=max(int(pair.expires - now.elapsed), 0),
         remaining_kilobytes=pair.lifetime_kilobytes,
+        remote_port=pair.remote.port,
         pfs=pair.flow.pfs,
         encaps=counted.encaps if counted else 0,
         decaps=counted.decaps if counted else 0,

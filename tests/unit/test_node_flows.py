@@ -118,7 +118,8 @@ def test_tunnel_that_is_shut_down_or_unprotected_is_no_flow() -> None:
         (
             "interface Tunnel2\n tunnel source 192.0.2.1\n tunnel destination 192.0.2.2\n"
             " tunnel protection ipsec profile P\n",
-            "interface Tunnel2 has the same two ends as Tunnel1: IPsec cannot tell them apart",
+            "interface Tunnel2 has the same two ends as Tunnel1: IPsec cannot tell them apart,"
+            " unless each has its own isakmp-profile",
         ),
         (
             "crypto isakmp profile I\n keyring K\n",
