@@ -143,12 +143,18 @@ class Names:
     configs: Mapping[str, RunningConfig]
 
     def node(self, value: Value) -> str | None:
-        """The node that is named here: one with a console, so none for storage."""
+        """The node that is named here: one with a configuration, so no storage and no NAT."""
         node = self.any_node(value)
-        if node is not None and node.kind is NodeKind.STORAGE:
-            value.complain(f"{node.name} is a storage node, it has no console")
+        if node is not None and not node.has_console:
+            value.complain(f"{node.name} is a {node.kind.value} node, it has no console")
             return None
         return node.name if node else None
+
+    def commanded(self, value: Value) -> str | None:
+        """The node that is named here: one that takes commands, which a NAT does too."""
+        name = value.text()
+        node = self.nodes.get(name or "")
+        return name if node is not None and node.kind is NodeKind.NAT else self.node(value)
 
     def any_node(self, value: Value) -> NodeSpec | None:
         """The node of any kind that is named here."""
@@ -276,7 +282,7 @@ def _read_show(value: Value, names: Names) -> Check | None:
     fields = value.fields(keys, required=keys)
     if len(fields) < len(keys):
         return None
-    node = names.node(fields["node"])
+    node = names.commanded(fields["node"])
     command, text = fields["command"].text(), fields["text"].text()
     if node is None or not command or not text:
         return None
@@ -292,8 +298,11 @@ def _read_refused(value: Value, names: Names) -> Check | None:
 
 
 def _read_exec(value: Value, names: Names) -> Check | None:
-    found = _node_and(value, names, "command")
-    return Exec(*found) if found else None
+    fields = value.fields(("node", "command"), required=("node", "command"))
+    if len(fields) < 2:
+        return None
+    node, command = names.commanded(fields["node"]), fields["command"].text()
+    return Exec(node, command) if node is not None and command else None
 
 
 def _node_and(value: Value, names: Names, key: str) -> tuple[str, str] | None:

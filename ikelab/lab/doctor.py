@@ -32,6 +32,7 @@ _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _PROGRAMS = {
     "wireshark": ("opens captures in a window", "wireshark"),
     "tshark": ("opens captures in a terminal; judges them in the tests", "tshark"),
+    "nft": ("translates addresses where a lab has a NAT", "nftables"),
     "openssl": ("judges certificates and CRLs in the tests", "openssl"),
     "pki": ("enrolls by SCEP as an independent client in the tests", "strongswan-pki"),
     "swanctl": ("strongSwan, the independent IKE peer of the tests", "strongswan-swanctl"),

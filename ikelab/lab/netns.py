@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from ikelab.lab.plan import (
     CreateNamespace,
     CreateVeth,
     LoopbackUp,
+    Masquerade,
     Op,
     SetSysctl,
 )
@@ -85,6 +87,8 @@ def _apply(op: Op, routes: dict[str, IPRoute]) -> None:
         case LoopbackUp():
             route = routes[op.namespace]
             route.link("set", index=_index(route, "lo"), state="up")
+        case Masquerade():
+            _masquerade(op)
         case AddRoute():
             routes[op.namespace].route("add", dst=op.prefix, gateway=op.next_hop)
 
@@ -105,6 +109,35 @@ def _set_sysctl(op: SetSysctl) -> None:
     with inside(op.namespace):
         if path.exists():  # a kernel without IPv6 or br_netfilter has nothing to turn off
             path.write_text(op.value)
+
+
+def _masquerade(op: Masquerade) -> None:
+    """Hand the rules to nft in the namespace. LabError where it is missing or refuses them."""
+    rules = (
+        "table ip nat {\n"
+        " chain postrouting {\n"
+        "  type nat hook postrouting priority 100\n"
+        f'  oifname "{op.ifname}" ip protocol udp masquerade to'
+        f" :{op.ports.start}-{op.ports[-1]} random\n"
+        f'  oifname "{op.ifname}" masquerade\n'
+        " }\n}\n"
+    )
+    hint = "a NAT node needs the program nft (package nftables) and a kernel with nf_tables NAT"
+    with inside(op.namespace):
+        try:
+            subprocess.run(
+                ["nft", "-f", "-"],
+                input=rules,
+                text=True,
+                check=True,
+                capture_output=True,
+                env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
+            )
+        except FileNotFoundError as error:
+            raise LabError(f"cannot make {str(op).strip()}: no program nft", hint=hint) from error
+        except subprocess.CalledProcessError as error:
+            told = error.stderr.strip().partition("\n")[0]
+            raise LabError(f"cannot make {str(op).strip()}: {told}", hint=hint) from error
 
 
 def _create_bridge(op: CreateBridge, route: IPRoute) -> None:

@@ -136,7 +136,32 @@ class AddRoute:
         return f"  route {self.prefix} via {self.next_hop}"
 
 
-Op = CreateNamespace | SetSysctl | CreateBridge | CreateVeth | AddAddress | LoopbackUp | AddRoute
+@dataclass(frozen=True, slots=True)
+class Masquerade:
+    """Whatever goes out of `ifname` has its address, and UDP one of `ports`: a port translator.
+
+    ports: so that nobody keeps the one he had, as with most of the NATs between homes and hubs.
+    """
+
+    namespace: str
+    ifname: str
+    ports: range = range(20000, 30000)
+
+    def __str__(self) -> str:
+        """One line of a plan."""
+        return f"  masquerade on {self.ifname}, UDP from {self.ports.start} to {self.ports[-1]}"
+
+
+Op = (
+    CreateNamespace
+    | SetSysctl
+    | CreateBridge
+    | CreateVeth
+    | AddAddress
+    | LoopbackUp
+    | AddRoute
+    | Masquerade
+)
 
 
 def make_plan(topology: Topology) -> list[Op]:
@@ -174,7 +199,7 @@ def _nodes(topology: Topology) -> Iterator[Op]:
     for node in topology.nodes:
         yield CreateNamespace(node.namespace)
         # A certificate server with two interfaces is no way around the hub.
-        forward = "1" if node.kind is NodeKind.ROUTER else "0"
+        forward = "1" if node.kind in (NodeKind.ROUTER, NodeKind.NAT) else "0"
         for key, value in (*_EVERYWHERE, ("net.ipv4.ip_forward", forward)):
             yield SetSysctl(node.namespace, key, value)
         yield LoopbackUp(node.namespace)
@@ -183,6 +208,8 @@ def _nodes(topology: Topology) -> Iterator[Op]:
             yield _veth(switch, port, node, at)
             if at.address is not None:
                 yield AddAddress(node.namespace, at.ifname, at.address)
+        if node.outside is not None:
+            yield Masquerade(node.namespace, node.outside)
         for route in node.routes:
             yield AddRoute(node.namespace, route.prefix, route.next_hop)
 

@@ -1,6 +1,7 @@
 """Writes a lab's capture: one commented pcapng, its Wireshark directory, the nodes' logs.
 
     DIR/LAB.pcapng          every segment, in order of time, comments on the frames
+    DIR/LAB-SEGMENT.pcapng  a segment behind a NAT, where every message is seen once more
     DIR/LAB.wireshark/      configuration directory with the session keys: Wireshark decrypts
     DIR/ladder.svg          the IKE messages as a picture
     DIR/refusals.json       what was refused and why, with frame numbers: `ikelab explain`
@@ -33,7 +34,10 @@ _PER_RUN = ("ikev1_decryption_table", SKEYID_FILE, "esp_sa", "hosts")
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Where it was written, and how much of it there is. keys: sessions that can be decrypted."""
+    """Where it was written, and how much of it there is. keys: sessions that can be decrypted.
+
+    behind_nat: captures of the segments that are seen through a NAT.
+    """
 
     path: Path
     wireshark: Path
@@ -41,6 +45,7 @@ class Capture:
     dropped: int
     ike_keys: int
     esp_keys: int
+    behind_nat: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,22 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
     traces = {node.name: read_trace(node.trace_path, node.name) for node in topology.nodes}
     segments = read_segments(topology, run_dir, counts)
     hosts = tuple(hosts_of(topology))
-    file = annotate(
-        segments,
-        [record for trace in traces.values() for record in trace.records],
-        names=hosts,
-        comment=f"{topology.name}: {topology.title}",
-    )
+    records = [record for trace in traces.values() for record in trace.records]
+    # Wireshark takes the second copy of an encrypted message for the next one, and cannot read it:
+    # what a NAT passes on is seen on both sides of it, so each side has a file.
+    inside = _behind_nat(topology)
+    split = {topology.name: [segment for segment in segments if segment.name not in inside]}
+    split |= {f"{topology.name}-{one.name}": [one] for one in segments if one.name in inside}
+    files = {
+        name: annotate(part, records, names=hosts, comment=f"{topology.name}: {topology.title}")
+        for name, part in split.items()
+    }
     wireshark = out / f"{topology.name}.wireshark"
     try:
         for directory in (out, wireshark, out / "logs"):
             make_directory(directory, owner)
-        write_file(out / f"{topology.name}.pcapng", file, owner)
+        for name, file in files.items():
+            write_file(out / f"{name}.pcapng", file, owner)
         _write_wireshark(wireshark, traces, hosts, owner)
         told = located(topology, traces, pcapng.parse(file).frames)
         write_file(out / REFUSALS, to_json(told, dict(hosts)).encode(), owner)
@@ -97,8 +107,9 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
         dropped=sum(segment.dropped for segment in segments),
         ike_keys=len({key.cky_i for trace in traces.values() for key in trace.ike}),
         esp_keys=len(
-            {(key.destination, key.spi) for trace in traces.values() for key in trace.esp}
+            {(key.spi, key.encryption_key) for trace in traces.values() for key in trace.esp}
         ),
+        behind_nat=tuple(out / f"{name}.pcapng" for name in files if name != topology.name),
     )
 
 
@@ -109,6 +120,16 @@ def _names(topology: Topology) -> Iterator[str]:
 def read_segments(topology: Topology, run_dir: Path, counts: Json) -> list[SegmentCapture]:
     """What was seen so far on each segment. counts: the sniffers', by segment."""
     return [_segment(topology, name, run_dir, counts) for name in _names(topology)]
+
+
+def _behind_nat(topology: Topology) -> frozenset[str]:
+    """The segments on the inside of a NAT."""
+    return frozenset(
+        attachment.segment
+        for node in topology.nodes
+        for attachment in node.attachments
+        if node.outside is not None and attachment.ifname != node.outside
+    )
 
 
 def _segment(topology: Topology, name: str, run_dir: Path, counts: Json) -> SegmentCapture:

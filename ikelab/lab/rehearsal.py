@@ -15,7 +15,6 @@ from ikelab.lab.steps import Result, carry_out, establish_trust, title_of
 from ikelab.lab.supervisor import SWITCHED_OFF
 from ikelab.lab.topology import Topology
 from ikelab.runtime.control import ControlClient, Json
-from ikelab.runtime.nodespec import NodeKind
 
 _NOT_TRIED = "not tried: not everybody is enrolled"
 
@@ -33,7 +32,7 @@ def rehearse(topology: Topology, out: Path, *, keep: bool, progress: Progress) -
         snapshots = {
             node.name: snapshot
             for node in topology.nodes
-            if node.kind is not NodeKind.STORAGE and (snapshot := _snapshot(node.control_path))
+            if node.has_console and (snapshot := _snapshot(node.control_path))
         }
         results += _deaths(topology)
         counts = _flush(topology.name) if keep else lifecycle.stop(topology.name)

@@ -178,6 +178,8 @@ def _print_capture(capture: Capture, console: Console) -> None:
     keys = f"keys of {capture.ike_keys} IKE and {capture.esp_keys} ESP SAs"
     console.print(Text(f"Capture: {capture.path}"), soft_wrap=True)
     console.print(Text(f"  {capture.frames} frames{lost}, {keys}"), soft_wrap=True)
+    for path in capture.behind_nat:
+        console.print(Text(f"  behind the NAT: {path}"), soft_wrap=True)
     console.print(Text("Open it decrypted:"))
     console.print(Text(f"  {open_command(capture)}", style="bold"), soft_wrap=True)
 
@@ -241,4 +243,6 @@ def _transform(value: Json) -> str:
 
 
 def _plain(value: object) -> Json:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     return value if isinstance(value, int) else str(value)

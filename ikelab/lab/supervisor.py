@@ -56,12 +56,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def load_mains() -> Mapping[NodeKind, Main]:
     """The daemons, by kind of node: this import is what the forked nodes share."""
-    from ikelab.runtime import routerd, storaged
+    from ikelab.runtime import natd, routerd, storaged
 
     return {
         NodeKind.ROUTER: routerd.main,
         NodeKind.CA: routerd.main,
         NodeKind.STORAGE: storaged.main,
+        NodeKind.NAT: natd.main,
     }
 
 
@@ -107,13 +108,13 @@ class Supervisor:
             )
 
     def start_nodes(self) -> None:
-        """Fork all, storage first: a certificate server wants to write when it starts.
+        """Fork all, IOS boxes last: a certificate server wants to write when it starts.
 
         Raises LabError where a node dies or does not answer.
         """
-        storage = [node for node in self.topology.nodes if node.kind is NodeKind.STORAGE]
-        others = [node for node in self.topology.nodes if node.kind is not NodeKind.STORAGE]
-        for stage in (storage, others):
+        boxes = [node for node in self.topology.nodes if node.has_console]
+        others = [node for node in self.topology.nodes if not node.has_console]
+        for stage in (others, boxes):
             started = [self._fork(spec) for spec in stage]
             _wait_for_octet(started)
             for node in started:

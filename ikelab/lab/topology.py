@@ -7,7 +7,7 @@ at its line and column. Nothing of a lab is executed, and no path leads out of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -158,10 +158,19 @@ class _Reader:
             kind = _kind_of(entry)
             if name is not None and kind is not None:
                 node = NodeSpec(lab, name, kind, mode, debugging=self.debugging)
-                read = self._read_storage if kind is NodeKind.STORAGE else self._read_router
-                self.nodes[name] = read(node, entry)
+                self.nodes[name] = self._read_kind(kind)(node, entry)
             elif name is not None:
                 self.nodes[name] = NodeSpec(lab, name, NodeKind.ROUTER, mode)
+
+    def _read_kind(self, kind: NodeKind) -> Callable[[NodeSpec, Value], NodeSpec]:
+        """How a node of this kind is read."""
+        match kind:
+            case NodeKind.STORAGE:
+                return self._read_storage
+            case NodeKind.NAT:
+                return self._read_nat
+            case _:
+                return self._read_router
 
     def _read_router(self, node: NodeSpec, entry: Value) -> NodeSpec:
         keys = ("kind", "config", "interfaces", "clock")
@@ -272,7 +281,7 @@ class _Reader:
             fields["addresses"].entries() if "addresses" in fields else ()
         ):
             segment = self._segment(key)
-            address = self._storage_address(node.name, value, segment) if segment else None
+            address = self._host_address(node.name, value, segment) if segment else None
             if segment is not None and address is not None:
                 ifname = f"eth{number}"
                 attachments.append(Attachment(ifname, ifname, segment.name, address))
@@ -284,7 +293,7 @@ class _Reader:
                 users.append(FtpUser(user, password))
         return replace(node, attachments=tuple(attachments), ftp_users=tuple(users))
 
-    def _storage_address(self, node: str, value: Value, segment: Segment) -> str | None:
+    def _host_address(self, node: str, value: Value, segment: Segment) -> str | None:
         address = address_of(value)
         if address is None:
             return None
@@ -293,6 +302,26 @@ class _Reader:
             value.complain(f"{address} is outside {segment.name} ({segment.prefix})")
         self._take(node, address, segment, value)
         return f"{address}/{network.prefixlen}"
+
+    def _read_nat(self, node: NodeSpec, entry: Value) -> NodeSpec:
+        """A NAT: one address outside, which stands for every host of the segments inside."""
+        sides = ("outside", "inside")
+        fields = entry.fields(("kind", *sides), required=sides)
+        attachments: list[Attachment] = []
+        for side in sides:
+            entries = list(fields[side].entries()) if side in fields else []
+            if side == "outside" and len(entries) > 1:
+                entries[1][0].complain("a NAT has one segment outside", "put this one `inside`")
+            for key, value in entries:
+                segment = self._segment(key)
+                if segment is not None and any(at.segment == segment.name for at in attachments):
+                    key.complain(f"{node.name} is on {segment.name} already")
+                    continue
+                address = self._host_address(node.name, value, segment) if segment else None
+                if segment is not None and address is not None:
+                    ifname = f"eth{len(attachments)}"
+                    attachments.append(Attachment(ifname, ifname, segment.name, address))
+        return replace(node, attachments=tuple(attachments), outside="eth0")
 
     # --- names ----------------------------------------------------------------------------------
 

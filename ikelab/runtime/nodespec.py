@@ -32,6 +32,7 @@ class NodeKind(Enum):
     ROUTER = "router"
     CA = "ca"
     STORAGE = "storage"
+    NAT = "nat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class NodeSpec:
     configuration that lead through them, are its own work. config: IOS text, "" on a storage node;
     config_file: its name for error messages. ftp_users: on a storage node only. debugging: what is
     switched on when the node starts, by the names of `ios/debugging.py`. clock: how its own stands
-    then.
+    then. outside: the Linux name of a NAT's interface whose address stands for all behind it.
     """
 
     lab: str
@@ -87,7 +88,13 @@ class NodeSpec:
     ftp_users: tuple[FtpUser, ...] = ()
     debugging: tuple[str, ...] = ()
     clock: ClockSetting = ClockSetting()
+    outside: str | None = None
     run_root: Path = RUN_DIRECTORY
+
+    @property
+    def has_console(self) -> bool:
+        """Whether it is an IOS box, with a configuration."""
+        return self.kind in (NodeKind.ROUTER, NodeKind.CA)
 
     @property
     def namespace(self) -> str:
