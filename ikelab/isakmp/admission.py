@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.context import Context
-from ikelab.isakmp.events import Action
+from ikelab.isakmp.events import Action, DatagramReceived, Trace
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import QmState
 from ikelab.types import Endpoint
 
 HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
+EARLY_MESSAGES = 3  # informational ones, before the peer is authenticated
 HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
 # Quick modes that a peer began under one SA and has not finished. A peer has one a tunnel, and
 # strongSwan counts three; IOS spokes may open several at once after a reload.
@@ -111,6 +112,18 @@ def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
             seen=open_now + 1,
             wanted=f"at most {QUICK_MODES_OF_SA}",
         )
+
+
+def comes_early(sa: IsakmpSa | None, event: DatagramReceived) -> Trace | None:
+    """A responder may send DELETE right behind message 6 (guide, D1), while its certificate is
+    still being checked here: a few such messages wait, unread, until the peer is authenticated.
+    """
+    if sa is None or not sa.awaiting_cert or not sa.initiator or len(sa.early) >= EARLY_MESSAGES:
+        return None
+    if (event.local, event.remote) != (sa.local, sa.remote):
+        return None
+    sa.early = (*sa.early, event)
+    return Trace(sa.remote, sa.conn_id, "informational-waits")
 
 
 def use_message_id(sa: IsakmpSa, message_id: int) -> None:

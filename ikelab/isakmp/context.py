@@ -111,13 +111,15 @@ class Context:
             return []
         return [SendDatagram(sa.local, sa.remote, answer, comment)]
 
-    def delete_pairs(self, sa: IsakmpSa, pairs: list[IpsecPair], now: Now) -> list[Action]:
+    def delete_pairs(
+        self, sa: IsakmpSa, pairs: list[IpsecPair], now: Now, reason: str = "deleted"
+    ) -> list[Action]:
         """Take pairs out and tell the peer, by the SPIs we receive on."""
         if not pairs:
             return []
         payload = informational.delete_esp([pair.inbound_spi for pair in pairs])
         actions = self.inform(sa, [payload], now)
-        return actions + [self.remove_pair(pair, "deleted") for pair in pairs]
+        return actions + [self.remove_pair(pair, reason) for pair in pairs]
 
     def remove_pair(self, pair: IpsecPair, reason: str) -> DeleteIpsecSa:
         """Take a pair out of the table and the data plane."""

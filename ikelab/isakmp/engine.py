@@ -234,6 +234,9 @@ class IsakmpEngine:
     ) -> list[Action]:
         if not header.flags & Flags.ENCRYPTION:
             return self._clear_informational(header, event)
+        early = admission.comes_early(self.table.find(header.cky_i, header.cky_r), event)
+        if early is not None:
+            return [early]
         known = self._complete_sa(header, event)
         sa = known.heard_at(event.remote)
         admission.check_message_id(known, header.message_id)
@@ -282,10 +285,8 @@ class IsakmpEngine:
     def _clear_informational(self, header: Header, event: DatagramReceived) -> list[Action]:
         """Unauthenticated: told, counted, never obeyed (hostile networks forge these)."""
         opened = open_clear(header, event.octets)
-        told = [
-            f"notify {notify_name(payload.packet.notify_type)}"
-            for payload in opened.of_type(PayloadType.NOTIFY)
-        ]
+        notifies = opened.of_type(PayloadType.NOTIFY)
+        told = [f"notify {notify_name(payload.packet.notify_type)}" for payload in notifies]
         error = faults.unauthenticated(", ".join(told) or " ".join(opened.names))
         return [self._context.refused(event.remote, 0, "INFO", error)]
 
@@ -308,22 +309,23 @@ class IsakmpEngine:
         actions = rows.run_phase1(self._context, sa, given, now, datagram, path)
         grown = self.table.sas.get(sa.handle)
         if grown is not None and grown.is_complete and not sa.is_complete:
-            actions += self._phase1_up(grown)
+            actions += self._phase1_up(grown, now)
         return actions
 
     # --- what follows from a finished phase 1 ---------------------------------------------------
 
-    def _phase1_up(self, sa: IsakmpSa) -> list[Action]:
+    def _phase1_up(self, sa: IsakmpSa, now: Now) -> list[Action]:
         actions: list[Action] = []
         if sa.peer_initial_contact:
-            actions += teardown.forget_older(self._context, sa)
+            actions += teardown.forget_older(self._context, sa, now)
         waiting = self.table.waiting.pop(nat_t.destination(sa.remote), {})
         for name, flow in waiting.items():
             if flow.isakmp_profile in (None, sa.profile):
                 actions += self._start_quick_mode(sa, flow)
             else:  # its own main mode is under way, for another profile
                 self.table.waiting.setdefault(nat_t.destination(sa.remote), {})[name] = flow
-        return actions
+        early, sa.early = sa.early, ()
+        return actions + [action for event in early for action in self._receive(event, now)]
 
     # --- requests of the data plane ---------------------------------------------------------------
 

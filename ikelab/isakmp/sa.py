@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ikelab.crypto.cipher import CbcCipher
 from ikelab.crypto.dh import DhKey
 from ikelab.crypto.oakley import SkeyidSet
-from ikelab.isakmp.events import PeerCertAccepted, SendDatagram, Trace
+from ikelab.isakmp.events import DatagramReceived, PeerCertAccepted, SendDatagram, Trace
 from ikelab.isakmp.fragment import Pieces
 from ikelab.isakmp.nat_t import NatTraversal
 from ikelab.isakmp.policy import (
@@ -51,7 +51,7 @@ class IsakmpSa:
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
     due. pieces: the fragments of a message that is not whole yet. used_message_ids: of exchanges
     that the peer began. probe_heard, probes_answered: last sequence number of its R-U-THEREs, times
-    of our latest answers.
+    of our latest answers. early: informational messages that wait for the peer's authentication.
     """
 
     handle: int
@@ -105,6 +105,7 @@ class IsakmpSa:
     answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
     last_sent: SendDatagram | None = None
     checkpoint: IsakmpSa | None = None
+    early: tuple[DatagramReceived, ...] = ()
     used_message_ids: tuple[int, ...] = ()
     probe_heard: int = -1
     probes_answered: tuple[float, ...] = ()

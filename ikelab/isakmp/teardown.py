@@ -67,8 +67,11 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
     return actions
 
 
-def forget_older(context: Context, sa: IsakmpSa) -> list[Action]:
-    """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no SA older than this one."""
+def forget_older(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:
+    """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no SA older than this one.
+
+    IOS deletes the older IPsec SAs under the new SA all the same (guide, D1: a DELETE inside MM6).
+    """
     table = context.table
     older = [
         other
@@ -77,8 +80,7 @@ def forget_older(context: Context, sa: IsakmpSa) -> list[Action]:
     ]
     actions: list[Action] = []
     for remote in dict.fromkeys([sa.remote, *(other.remote for other in older)]):
-        for pair in table.pairs_with(remote):
-            actions.append(context.remove_pair(pair, "initial contact"))
+        actions += context.delete_pairs(sa, list(table.pairs_with(remote)), now, "initial contact")
     for other in older:
         actions += context.drop_sa(other, "initial contact")
     return actions

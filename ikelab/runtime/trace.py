@@ -28,6 +28,7 @@ from ikelab.capture.keytable import EspKey, IkeKey
 from ikelab.capture.refusals import Refusal
 from ikelab.errors import LabError
 from ikelab.ipsec import udp_encap
+from ikelab.isakmp import events as isakmp_events
 from ikelab.isakmp.events import (
     DatagramReceived,
     InstallIpsecSa,
@@ -124,6 +125,8 @@ class TraceWriter:
             if isinstance(action, PlainMessage) and not action.sent:
                 taken.append(action.message)
                 told.append(action.comment)
+            elif isinstance(action, isakmp_events.Trace) and action.name == "informational-waits":
+                told.append(f"{node} keeps this message until the peer is authenticated")
             elif isinstance(action, Refused):
                 refused.append(action)
                 detail = f" ({action.detail})" if action.detail else ""

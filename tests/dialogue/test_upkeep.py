@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ikelab.isakmp.events import (
+    CheckPeerCert,
     ConfigChanged,
     DeleteIpsecSa,
     InstallIpsecSa,
@@ -137,3 +138,27 @@ def test_a_flow_that_is_gone_is_not_asked_for_when_phase_1_comes_up():
     pair.give(pair.i, without_flows(pair.i))
     pair.run()
     assert pair.i.states == [] and pair.i.of(InstallIpsecSa) == []
+
+
+def test_a_delete_behind_message_6_waits_until_the_responder_is_authenticated():
+    """The hub deletes what it held of a peer that has lost everything (guide, D1, inside MM6)."""
+    pair = Pair()
+    pair.establish()
+    old = next(iter(pair.r.engine.table.pairs))
+    lost = pair.i.engine.table
+    lost.sas.clear()
+    lost.peers.clear()
+    lost.pairs.clear()
+    pair.i.hold.add(CheckPeerCert)
+    pair.request()
+    pair.run()
+    assert pair.i.states == ["IKE_I_MM6"]
+    assert pair.r.states == ["IKE_P1_COMPLETE"] * len(pair.r.states)
+    assert old not in pair.r.engine.table.pairs
+    (check,) = pair.i.held
+    pair.give(pair.i, pair.i.judge(check.handle, check.certificates))
+    pair.run()
+    taken = [message.message for message in pair.i.of(PlainMessage) if not message.sent]
+    assert taken.count("INFO") == 1
+    assert pair.i.refusals == []
+    assert len(pair.i.engine.table.pairs) == len(pair.r.engine.table.pairs) == 1

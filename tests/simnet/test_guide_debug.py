@@ -116,6 +116,22 @@ def test_other_facts_change_the_lines_that_name_them_and_no_others(
     }
 
 
+def test_d1_delete_of_the_older_sas_prints_the_guides_list() -> None:
+    """The spoke has lost its SAs without a word; the hub hears it from INITIAL-CONTACT."""
+    net = boot()
+    spoke = migrate(net)
+    spoke.router.isakmp.table.sas.clear()
+    spoke.router.isakmp.table.peers.clear()
+    spoke.router.isakmp.table.pairs.clear()
+    spoke.installed.clear()
+    found = printed(migrate(net).log)
+    wanted = golden("d1-delete.txt")
+    start = found.index("ISAKMP: set new node {m} to QM_IDLE") - 1
+    assert found[start : start + len(wanted)] == wanted
+    hub = net.nodes["s-dmvpn-headend"]
+    assert len(hub.installed) == 1
+
+
 # --- D2: the spoke that is revoked, at the hub --------------------
 
 
