@@ -165,6 +165,11 @@ def clear_informational(attack: Assault) -> Iterator[Shot]:
     yield alive(attack, peer, 1)
 
 
+def _say_initial_contact(peer: Peer, layer: Layer) -> None:
+    layer.notify_type, layer.spi = NotifyType.INITIAL_CONTACT, cookies(peer)
+    layer.protocol_id = ProtocolId.ISAKMP
+
+
 def _notify(kind: NotifyType, spi: bytes) -> Layer:
     return NOTIFY(protocol_id=ProtocolId.ISAKMP, notify_type=kind, spi=spi)
 
@@ -185,7 +190,9 @@ def initial_contact(attack: Assault) -> Iterator[Shot]:
     impostor = attack.member()
     assert impostor.end == first.end, "the same address twice"
     proof = "sig" if impostor.engine.config.credentials else "hash"
-    impostor.on(MM5).mutate(**{proof: bytes(256 if proof == "sig" else 32)}).keep()
+    wrong = bytes(256 if proof == "sig" else 32)
+    contact = partial(_say_initial_contact, impostor)
+    impostor.on(MM5).mutate(**{proof: wrong}).mutate(notify=contact).keep()
     attack.establish(impostor)
     octets = impostor.kept[-1].octets
     reason = "bad-signature" if proof == "sig" else "bad-hash"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -19,11 +19,18 @@ import click
 
 from ikelab.errors import ConfigError, LabError
 from ikelab.lab import find, state
-from ikelab.lab.plan import SWITCH
+from ikelab.lab.deployed import (
+    deployed_lab,
+    inspect_lab,
+    lab_rows,
+    listed,
+    node_row,
+    nodes_of,
+    topology_of,
+)
 from ikelab.lab.topology import load
 from ikelab.lab.yaml_reader import nearest
 from ikelab.runtime.control import ControlClient, Json
-from ikelab.runtime.nodespec import NodeKind, namespace_name
 
 OK, CHECK_FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 _EXEC_SECONDS = 300.0  # a ping of many packets
@@ -111,7 +118,7 @@ def destroy(lab: str | None, everything: bool) -> None:
     if everything and lab is not None:
         raise click.UsageError("either a LAB or --all")
     lifecycle.check_rights()
-    names = lifecycle.everything() if everything else (_deployed(lab, must_run=False),)
+    names = lifecycle.everything() if everything else (deployed_lab(lab, must_run=False),)
     for name in names:
         _progress(f"{name} is removed" if lifecycle.destroy(name) else f"{name} was not there")
 
@@ -182,15 +189,15 @@ def inspect(lab: str | None, form: str) -> None:
     from ikelab.lab import lifecycle, report
 
     lifecycle.check_rights()
-    name = _deployed(lab)
-    found = _inspect(name)
+    name = deployed_lab(lab)
+    found = inspect_lab(name)
     if form == "json":
         report.print_json(found, sys.stdout)
         return
     console = report.stdout_console(sys.stdout)
     columns = ("node", "kind", "state", "pid", "namespace", "addresses", "reached")
-    console.print(report.table(name, columns, [_node_row(node) for node in _list(found, "nodes")]))
-    for fault in _list(found, "faults"):
+    console.print(report.table(name, columns, [node_row(node) for node in listed(found, "nodes")]))
+    for fault in listed(found, "faults"):
         click.secho(f"% {report.printable(str(fault))}", fg="red", err=True)
 
 
@@ -207,8 +214,8 @@ def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> 
     from ikelab.lab import lifecycle, report
 
     lifecycle.check_rights()
-    name = _deployed(lab)
-    nodes = _nodes_of(name)
+    name = deployed_lab(lab)
+    nodes = nodes_of(name)
     if node not in nodes:
         hint = nearest(node, nodes) or f"there are: {', '.join(nodes)}"
         raise ConfigError(f"no node {node!r} in {name}", hint=hint)
@@ -233,8 +240,8 @@ def clock_show(lab: str | None, form: str) -> None:
     from ikelab.lab import clock_command, lifecycle
 
     lifecycle.check_rights()
-    name = _deployed(lab)
-    clock_command.show(name, _nodes_of(name), form)
+    name = deployed_lab(lab)
+    clock_command.show(name, nodes_of(name), form)
 
 
 @clock.command("advance")
@@ -260,7 +267,7 @@ def clock_advance(
     from ikelab.lab.dates import parse_span
 
     lifecycle.check_rights()
-    name = _deployed(lab)
+    name = deployed_lab(lab)
     seconds = clock_command.seconds_to_go(name, span, to)
     fine = None if grain is None else parse_span(grain)
     if grain is not None and fine is None and grain not in ("0", "0s"):
@@ -281,7 +288,48 @@ def explain(lab: str | None, form: str, capture: Path | None, words: tuple[str, 
     """
     from ikelab.lab import explain_command as command
 
-    command.explain(words, capture, form, lambda: _deployed(lab))
+    command.explain(words, capture, form, lambda: deployed_lab(lab))
+
+
+@cli.command()
+@_lab_option
+@_format_option
+@click.option("--list", "listing", is_flag=True, help="Show all attacks; needs no lab.")
+@click.option("--node", help="The router to attack.  [default: hub, or the first with a tunnel]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the capture.  [default: captures/LAB/attack-NAME]",
+)
+@click.argument("name", required=False)
+@click.pass_context
+def attack(
+    context: click.Context,
+    name: str | None,
+    lab: str | None,
+    form: str,
+    listing: bool,
+    node: str | None,
+    out: Path | None,
+) -> None:
+    """Play the hostile case NAME against a router of a deployed lab, from inside the lab.
+
+    Prints each shot with the answer and what the router has recorded, then whether the honest
+    tunnel still works, the counters that rose, and where the capture is.
+    """
+    from ikelab.lab import attack_command, lifecycle
+
+    if listing:
+        return attack_command.show_cases(form)
+    if name is None:
+        raise click.UsageError("which attack? --list shows them")
+    case = attack_command.find_case(name)
+    lifecycle.check_rights()
+    topology = topology_of(deployed_lab(lab))
+    folder = find.default_out(topology.folder, Path.cwd(), topology.name)
+    where = out or folder.with_name(f"attack-{case.name}")
+    passed = attack_command.attack(case, topology, node, where, form)
+    context.exit(OK if passed else CHECK_FAILED)
 
 
 @cli.command("crl-growth")
@@ -333,7 +381,7 @@ def list_labs(form: str) -> None:
     """List the labs that can be named, and those that are deployed."""
     from ikelab.lab import report
 
-    rows = list(_lab_rows())
+    rows = list(lab_rows())
     columns = ("name", "state", "title", "folder")
     if form == "json":
         found: list[Json] = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -397,94 +445,3 @@ def _tell(text: str) -> None:
 
     for line in printable(text).splitlines():
         click.secho(line if line.startswith(" ") else f"% {line}", fg="red", err=True)
-
-
-def _deployed(lab: str | None, *, must_run: bool = True) -> str:
-    """The name of the deployed lab that is meant: a name, a path, or the only one there is."""
-    names = state.labs()
-    if lab is None:
-        if len(names) == 1:
-            return names[0]
-        if names:
-            raise ConfigError("which lab?", hint=f"deployed: {', '.join(names)}")
-        raise LabError("no lab is deployed", hint="`ikelab deploy LAB` makes one")
-    if lab not in names and "/" in lab.rstrip("/") + "/":
-        lab = _name_at(lab)
-    if must_run and lab not in names:
-        raise LabError(f"{lab} is not deployed", hint=f"deployed: {', '.join(names) or 'none'}")
-    return lab
-
-
-def _name_at(lab: str) -> str:
-    """The name that the lab in a folder gives itself, or what was written if there is none."""
-    try:
-        return load(find.find(lab, Path.cwd())).name
-    except ConfigError:
-        return lab.strip("/")
-
-
-def _nodes_of(lab: str) -> list[str]:
-    """The names of a deployed lab's nodes, whatever its files say by now."""
-    known = state.read(lab)
-    if known is None:
-        raise LabError(f"the state of {lab} cannot be read", hint="`ikelab destroy` removes it")
-    names = [name.removeprefix(namespace_name(lab, "")) for name in known.namespaces]
-    return [name for name in names if name != SWITCH]
-
-
-def _inspect(lab: str) -> dict[str, Json]:
-    """The supervisor's word on every node, and what each node says it has reached."""
-    with ControlClient(state.control_path(lab)) as client:
-        status = client.call("status")
-    if not isinstance(status, dict):
-        raise LabError(f"the supervisor of {lab} makes no sense")
-    for node in _list(status, "nodes"):
-        if isinstance(node, dict) and node.get("state") == "running":
-            node["reached"] = list(_reached(lab, str(node.get("name")), str(node.get("kind"))))
-    return {"lab": lab, **status}
-
-
-def _reached(lab: str, node: str, kind: str) -> Iterator[Json]:
-    """The conditions that hold at a node now."""
-    wanted = {
-        NodeKind.ROUTER.value: ("enrolled", "tunnel-up"),
-        NodeKind.CA.value: ("enrolled", "ca-enabled"),
-    }
-    try:
-        with ControlClient(state.run_dir(lab) / f"{node}.sock") as client:
-            for condition in wanted.get(kind, ()):
-                if client.wait(condition, timeout=0):
-                    yield condition
-    except LabError as error:
-        yield f"no answer: {error.reason}"
-
-
-def _node_row(node: Json) -> tuple[str, ...]:
-    fields = node if isinstance(node, dict) else {}
-    lists = [", ".join(map(str, _list(fields, key))) for key in ("addresses", "reached")]
-    words = [str(fields.get(key, "-")) for key in ("name", "kind", "state", "pid", "namespace")]
-    return (*words, *lists)
-
-
-def _list(value: Json, key: str) -> list[Json]:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, list) else []
-
-
-def _lab_rows() -> Iterator[tuple[str, str, str, str]]:
-    """(name, state, title, folder) of every lab that can be named or is deployed."""
-    deployed = {name: state.read(name) for name in state.labs()}
-    for folder in find.available(Path.cwd()).values():
-        try:
-            topology = load(folder)
-        except ConfigError as error:
-            yield folder.name, "faulty", error.reason, str(folder)
-            continue
-        shown = _state_of(deployed.pop(topology.name)) if topology.name in deployed else "-"
-        yield topology.name, shown, topology.title, str(folder)
-    for name, known in deployed.items():
-        yield name, _state_of(known), "-", known.folder if known else "-"
-
-
-def _state_of(known: state.LabState | None) -> str:
-    return "deployed" if known is not None and known.is_running else "left over"

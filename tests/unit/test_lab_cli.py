@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ikelab.errors import ConfigError, LabError
-from ikelab.lab import cli, find, lifecycle, report
+from ikelab.lab import cli, find, lifecycle, report, state
+from ikelab.lab.deployed import deployed_lab
 from ikelab.lab.record import Capture
 from ikelab.lab.steps import Result
 from ikelab.runtime import nodespec
@@ -293,9 +294,9 @@ def test_entry_point_runs_as_a_program(arguments: list[str], wanted: str) -> Non
 def test_deployed_lab_must_be_named_when_there_are_several(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.state, "labs", lambda: ("one", "two"))
+    monkeypatch.setattr(state, "labs", lambda: ("one", "two"))
     with pytest.raises(ConfigError, match="which lab"):
-        cli._deployed(None)
-    assert cli._deployed("two") == "two"
+        deployed_lab(None)
+    assert deployed_lab("two") == "two"
     with pytest.raises(LabError, match="three is not deployed"):
-        cli._deployed("three")
+        deployed_lab("three")
