@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ikelab.errors import ConfigError
+from ikelab.ios.admission_commands import ADMISSION_ROWS
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.crypto_commands import (
@@ -54,6 +55,7 @@ TABLE: tuple[Row, ...] = (
     *SERVER_ROWS,
     *TRUSTPOINT_ROWS,
     *CRYPTO_ROWS,
+    *ADMISSION_ROWS,
     *AGGRESSIVE_ROWS,
     *PEER_ROWS,
     *KEYRING_ROWS,

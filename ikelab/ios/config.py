@@ -16,6 +16,7 @@ from typing import Literal
 from ikelab.errors import ConfigError
 from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
 from ikelab.isakmp.policy import (
+    AdmissionLimits,
     AggressivePeer,
     IpsecProfile,
     IsakmpPolicy,
@@ -104,6 +105,7 @@ class RunningConfig:
     policies: Mapping[int, IsakmpPolicy] = field(default_factory=dict)
     identity: IdType = IdType.ID_IPV4_ADDR
     keepalive: Keepalive | None = None
+    admission: AdmissionLimits = AdmissionLimits()
     aggressive_mode: bool = False
     aggressive_peers: Mapping[str, AggressivePeer] = field(default_factory=dict)
     nat_keepalive: int | None = KEEPALIVE_SECONDS

@@ -33,6 +33,11 @@ SHOW_ROWS = (
         " | Show ISAKMP SA detail",
     ),
     exec_row("show crypto isakmp policy", "Show ISAKMP protection suite policy"),
+    exec_row(
+        "show crypto call admission statistics",
+        "Show crypto call admission info | Show Call Admission Control"
+        " | Show statistics for Crypto Call Admission Control",
+    ),
     exec_row("show crypto isakmp drops", "Datagrams refused, counted by reason"),
     exec_row("show crypto ipsec sa", "Show IPSEC policy | IPSEC SA table"),
     exec_row("show crypto isakmp peers", "Show ISAKMP peer structures"),

@@ -20,6 +20,7 @@ from ikelab.ios.config_text import show_running_config
 from ikelab.ios.pipe import apply_pipe
 from ikelab.ios.show_ipsec import show_ipsec_sa, show_session
 from ikelab.ios.show_isakmp import (
+    show_admission,
     show_drops,
     show_isakmp_sa,
     show_keys,
@@ -29,7 +30,7 @@ from ikelab.ios.show_isakmp import (
 )
 from ikelab.ios.snapshot import NodeSnapshot
 from ikelab.ios.text import clock, without_user
-from ikelab.isakmp.policy import PreSharedKey
+from ikelab.isakmp.policy import AggressivePeer, PreSharedKey
 from ikelab.pki.config import CertServerConfig, TrustpointConfig
 
 HIDDEN = "*****"
@@ -94,7 +95,7 @@ def _without_secret(holder: object, name: str, value: object) -> object:
     match holder, name, value:
         case (PreSharedKey(), "key", _) | (CertServerConfig(), "archive_password", str()):
             return HIDDEN
-        case TrustpointConfig(), "password", str():
+        case TrustpointConfig() | AggressivePeer(), "password", str():
             return HIDDEN
         case CertServerConfig(), "database_url", str():
             return without_user(value)
@@ -161,6 +162,9 @@ VIEWS: Mapping[str, View] = {
     ),
     "show crypto isakmp key": View(
         show_keys, lambda s, _: {"keyrings": list(s.config.keyrings.values())}
+    ),
+    "show crypto call admission statistics": View(
+        show_admission, lambda s, _: {"admission": s.admission}
     ),
     "show crypto isakmp drops": View(show_drops, lambda s, _: {"drops": s.drops}),
     "show crypto ipsec sa": View(show_ipsec_sa, lambda s, _: {"ipsec_sas": s.ipsec_sas}),

@@ -170,3 +170,34 @@ def show_drops(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
     yield "Reason                              Count  Last"
     for row in sorted(snapshot.drops, key=lambda row: (-row.count, row.reason)):
         yield f"{row.reason:<34} {row.count:>6}  {visible(row.last)}".rstrip()
+
+
+def show_admission(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
+    """`show crypto call admission statistics`. The system resource limit is IOS's alone: 0."""
+    held = snapshot.admission
+    rejected = held.incoming_rejected + held.outgoing_rejected
+    lines = (
+        ("System Resource Limit", 0),
+        ("Max IKE SAs", held.sa_limit),
+        ("Max in nego", held.negotiation_limit),
+        ("Total IKE SA Count", held.active + held.negotiating),
+        ("active", held.active),
+        ("negotiating", held.negotiating),
+        ("Incoming IKE Requests", held.incoming_accepted + held.incoming_rejected),
+        ("accepted", held.incoming_accepted),
+        ("rejected", held.incoming_rejected),
+        ("Outgoing IKE Requests", held.outgoing_accepted + held.outgoing_rejected),
+        ("accepted", held.outgoing_accepted),
+        ("rejected", held.outgoing_rejected),
+        ("Rejected IKE Requests", rejected),
+        ("rsrc low", 0),
+        ("SA limit", rejected),
+    )
+    yield "-" * 69
+    yield f"{'Crypto Call Admission Control Statistics':^69}".rstrip()
+    yield "-" * 69
+    for first, second, third in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        yield (
+            f"{first[0] + ':':<23}{first[1]:>8}  {second[0] + ':':<13}{second[1]:>6}"
+            f"  {third[0] + ':':<13}{third[1]:>4}"
+        )

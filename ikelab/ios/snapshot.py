@@ -245,6 +245,20 @@ class InterfaceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionRow:
+    """Requests for ISAKMP SAs since the start, by direction; limits: 0 for none."""
+
+    sa_limit: int = 0
+    negotiation_limit: int = 0
+    active: int = 0
+    negotiating: int = 0
+    incoming_accepted: int = 0
+    incoming_rejected: int = 0
+    outgoing_accepted: int = 0
+    outgoing_rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
     """Everything a node shows. moment, synced: its own clock. uptime: seconds."""
 
@@ -257,6 +271,7 @@ class NodeSnapshot:
     isakmp_sas: tuple[IsakmpSaRow, ...] = ()
     ipsec_sas: tuple[IpsecSaRow, ...] = ()
     drops: tuple[DropRow, ...] = ()
+    admission: AdmissionRow = AdmissionRow()
     peers: tuple[PeerRow, ...] = ()
     certificates: tuple[CertificateRow, ...] = ()
     pending_certificates: tuple[PendingCertificateRow, ...] = ()

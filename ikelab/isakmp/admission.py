@@ -38,12 +38,27 @@ def check_length(octets: bytes) -> None:
 
 
 def admit(context: Context, remote: Endpoint) -> list[Action]:
-    """Make room for a main mode that a peer begins. Raises ProtocolError if it is turned away."""
-    check_limits(context, remote)
+    """Make room for a phase 1 that a peer begins. Raises ProtocolError if it is turned away."""
+    _count(context, remote, "incoming")
     return _make_room(context, remote)
 
 
-def check_limits(context: Context, remote: Endpoint) -> None:
+def admit_own(context: Context, remote: Endpoint) -> None:
+    """Whether we may begin a phase 1. Raises ProtocolError."""
+    _count(context, remote, "outgoing")
+
+
+def _count(context: Context, remote: Endpoint, direction: str) -> None:
+    """The numbers of `show crypto call admission statistics`."""
+    try:
+        _check_limits(context, remote)
+    except ProtocolError:
+        context.admissions[f"{direction} rejected"] += 1
+        raise
+    context.admissions[f"{direction} accepted"] += 1
+
+
+def _check_limits(context: Context, remote: Endpoint) -> None:
     """`crypto call admission limit ike`, for SAs in either direction. Raises ProtocolError.
 
     Only for peers without an SA: those that have one may renew it.
@@ -53,8 +68,13 @@ def check_limits(context: Context, remote: Endpoint) -> None:
         return
     negotiating = sum(not sa.is_complete for sa in sas)
     for reason, count, limit, word in (
-        ("ike-sa-limit", len(sas), config.sa_limit, "sa"),
-        ("in-negotiation-limit", negotiating, config.negotiation_limit, "in-negotiation-sa"),
+        ("ike-sa-limit", len(sas), config.admission.sas, "sa"),
+        (
+            "in-negotiation-limit",
+            negotiating,
+            config.admission.in_negotiation,
+            "in-negotiation-sa",
+        ),
     ):
         if limit and count >= limit:
             line = f"crypto call admission limit ike {word} {limit}"

@@ -41,13 +41,15 @@ TOLD = 1000  # characters of a refusal's sentence: ten reasons of a refused prop
 
 @dataclass(slots=True)
 class Context:
-    """The engine's memory and sources. drops: how often each reason refused something."""
+    """The engine's memory and sources. drops: how often each reason refused something.
+    admissions: requests for an ISAKMP SA by direction and fate, "incoming accepted"."""
 
     config: IsakmpConfig
     rng: Rng
     keys: KeySource
     table: SaTable = field(default_factory=SaTable)
     drops: Counter[str] = field(default_factory=Counter)
+    admissions: Counter[str] = field(default_factory=Counter)
 
     def work(self, now: Now, sa: IsakmpSa) -> Work:
         """A desk for one step on this draft."""

@@ -95,6 +95,11 @@ class IsakmpEngine:
         """How often each reason refused something."""
         return self._context.drops
 
+    @property
+    def admissions(self) -> Counter[str]:
+        """How often ISAKMP SAs were asked for, "incoming accepted" and so on."""
+        return self._context.admissions
+
     # --- the contract -------------------------------------------------------------------------
 
     def handle(self, event: Event, now: Now) -> list[Action]:
@@ -350,7 +355,7 @@ class IsakmpEngine:
         self, local: Endpoint, remote: Endpoint, profile: str | None, now: Now
     ) -> list[Action]:
         try:
-            admission.check_limits(self._context, remote)
+            admission.admit_own(self._context, remote)
         except ProtocolError as error:
             self.table.waiting.pop(nat_t.destination(remote), None)  # the next packet asks again
             return [self._context.refused(remote, 0, "MM1", error)]

@@ -189,6 +189,14 @@ class AggressivePeer:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """`crypto call admission limit ike sa` and `... in-negotiation-sa`: 0 for no limit."""
+
+    sas: int = 0
+    in_negotiation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class IsakmpConfig:
     """Everything the IKE engine needs to know of the user's configuration.
 
@@ -197,8 +205,8 @@ class IsakmpConfig:
     identity` says. flows: what may be negotiated, as initiator and as responder. aggressive_mode:
     whether it is allowed at all; with aggressive_peers it is what we begin with. nat_keepalive:
     seconds between two keepalives from behind a NAT (RFC 3948 section 4), None: none.
-    fragmentation: of large IKE messages, with peers that say they know it. sa_limit,
-    negotiation_limit: `crypto call admission limit ike`, 0 for none.
+    fragmentation: of large IKE messages, with peers that say they know it.
+    admission: how many SAs there may be.
     """
 
     hostname: str
@@ -215,8 +223,7 @@ class IsakmpConfig:
     nat_traversal: bool = True
     nat_keepalive: int | None = 20
     fragmentation: bool = False
-    sa_limit: int = 0
-    negotiation_limit: int = 0
+    admission: AdmissionLimits = AdmissionLimits()
 
     @property
     def name(self) -> str:

@@ -66,6 +66,7 @@ def to_isakmp_config(
         keyrings=tuple(config.keyrings.values()),
         identity=config.identity,
         keepalive=config.keepalive,
+        admission=config.admission,
         aggressive_mode=config.aggressive_mode,
         aggressive_peers=tuple(config.aggressive_peers.values()),
         nat_traversal=config.nat_transparency,

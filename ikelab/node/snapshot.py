@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ikelab.ios.snapshot import (
+    AdmissionRow,
     CertificateKind,
     CertificateRow,
     CrlRow,
@@ -73,6 +74,7 @@ def take_snapshot(
         isakmp_sas=tuple(_isakmp_rows(router, now)),
         ipsec_sas=tuple(_ipsec_row(pair, by_spi.get(pair.inbound_spi), now) for pair in pairs),
         drops=tuple(_drop_rows(router)),
+        admission=_admission_row(router),
         peers=tuple(_peer_rows(router)),
         certificates=tuple(_certificate_rows(router)),
         pending_certificates=tuple(_pending_rows(router)),
@@ -139,6 +141,21 @@ def _peer_rows(router: Router) -> Iterator[PeerRow]:
             handle=peer.handle,
             count=peer.count,
         )
+
+
+def _admission_row(router: Router) -> AdmissionRow:
+    sas, counted = router.isakmp.table.sas.values(), router.isakmp.admissions
+    active = sum(sa.is_complete for sa in sas)
+    return AdmissionRow(
+        router.config.admission.sas,
+        router.config.admission.in_negotiation,
+        active,
+        len(sas) - active,
+        counted["incoming accepted"],
+        counted["incoming rejected"],
+        counted["outgoing accepted"],
+        counted["outgoing rejected"],
+    )
 
 
 def _drop_rows(router: Router) -> Iterator[DropRow]:

@@ -16,6 +16,7 @@ from ikelab.ios.config import (
 )
 from ikelab.ios.config_text import format_config, read_config
 from ikelab.isakmp.policy import (
+    AdmissionLimits,
     AggressivePeer,
     IdentityMatch,
     IpsecProfile,
@@ -215,6 +216,7 @@ CONFIGS = st.builds(
     named(POLICIES, st.integers(1, 10000)),
     st.sampled_from([IdType.ID_IPV4_ADDR, IdType.ID_FQDN, IdType.ID_DER_ASN1_DN]),
     st.none() | st.builds(Keepalive, st.integers(10, 3600), st.integers(2, 60)),
+    st.builds(AdmissionLimits, st.integers(0, 99999), st.just(0) | st.integers(10, 99999)),
     st.booleans(),
     AGGRESSIVE_PEERS,
     st.none() | st.integers(5, 3600),

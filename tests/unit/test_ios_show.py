@@ -23,6 +23,7 @@ from ikelab.ios.row import Mode
 from ikelab.ios.session import Session
 from ikelab.ios.show import VIEWS, plain, show, show_facts
 from ikelab.ios.snapshot import (
+    AdmissionRow,
     CertificateKind,
     CertificateRow,
     CrlRow,
@@ -174,6 +175,7 @@ SNAPSHOT = NodeSnapshot(
         PeerRow("192.0.2.1", 500, "198.51.100.2", "hub.example.net\x1b[2J", 4, 1),
         PeerRow("203.0.113.200", 4500, "198.51.100.2", None, 5, 2),
     ),
+    admission=AdmissionRow(600, 100, 2, 1, 40, 7, 3, 0),
     drops=(DropRow("no-proposal-chosen", 2), DropRow("malformed", 30, "cut at octet 9\x1b[2J")),
     certificates=(
         OWN,
@@ -246,6 +248,7 @@ SHOWN = [
     ("show crypto isakmp sa", {"detail": "detail"}),
     ("show crypto isakmp policy", {}),
     ("show crypto isakmp drops", {}),
+    ("show crypto call admission statistics", {}),
     ("show crypto ipsec sa", {}),
     ("show crypto isakmp peers", {}),
     ("show crypto isakmp profile", {}),
