@@ -44,6 +44,7 @@ from ikelab.isakmp.events import (
     Trace,
 )
 from ikelab.isakmp.message import check_header, open_clear, open_encrypted
+from ikelab.isakmp.obey import obey
 from ikelab.isakmp.policy import IpsecFlow, IsakmpConfig
 from ikelab.isakmp.sa import (
     NO_COOKIE,
@@ -64,7 +65,7 @@ from ikelab.isakmp.upkeep import Upkeep
 from ikelab.isakmp.work import KeySource
 from ikelab.types import Endpoint, Now, Rng, TimeBase, Timer
 from ikelab.wire.isakmp import Header, parse_header
-from ikelab.wire.numbers import ExchangeType, Flags, NotifyType, PayloadType
+from ikelab.wire.numbers import ExchangeType, Flags, PayloadType
 
 
 class IsakmpEngine:
@@ -258,7 +259,7 @@ class IsakmpEngine:
             actions.append(informational.tell(sa, header.message_id, payload))
         for meaning in meanings:
             if sa.handle in self.table.sas:  # behind a DELETE of the SA nothing is obeyed
-                actions += self._obey(sa, meaning, header.message_id, now)
+                actions += obey(self._context, self._upkeep, sa, meaning, header.message_id, now)
         if sa.handle in self.table.sas:
             actions.append(informational.node_deleted(sa, header.message_id))
         return actions
@@ -464,32 +465,6 @@ class IsakmpEngine:
         work = self._context.work(now, sa.draft())
         refusal = faults.cert_refused(event)
         return rows.refuse_phase1(self._context, sa, work, refusal)
-
-    # --- informational ----------------------------------------------------------------------------
-
-    def _obey(
-        self, sa: IsakmpSa, meaning: informational.Meaning, message_id: int, now: Now
-    ) -> list[Action]:
-        match meaning:
-            case informational.IsakmpDeleted(with_reason):
-                first, *rest = self._context.drop_sa(sa, "P1 delete notify (in)")
-                answer: list[Action] = []
-                if with_reason:  # IOS answers its own kind (guide, D2); nobody else expects it
-                    answer = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
-                return [first, informational.node_deleted(sa, message_id), *answer, *rest]
-            case informational.EspDeleted(spis):
-                remote = self.table.sas[sa.handle].remote
-                gone = [p for p in self.table.pairs_with(remote) if p.outbound_spi in spis]
-                return [self._context.remove_pair(pair, "delete notify (in)") for pair in gone]
-            case informational.AreYouThere(sequence):
-                return self._upkeep.answer_probe(sa, sequence, now)
-            case informational.Notified(NotifyType.R_U_THERE_ACK, _):
-                return []  # that it came is what counts
-            case informational.Notified(notify_type, spi):
-                told = (("type", notify_name(notify_type)), ("spi", spi.hex()))
-                return [Trace(sa.remote, sa.conn_id, "notify", told)]
-            case _:
-                assert_never(meaning)
 
 
 def _phase1_message(header: Header) -> Input:

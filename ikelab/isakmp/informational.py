@@ -17,8 +17,17 @@ from ikelab.isakmp.events import Trace
 from ikelab.isakmp.message import Opened, check_rule
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
+from ikelab.wire.fields import build_attributes, parse_attributes
 from ikelab.wire.isakmp import Payload, build_payloads
-from ikelab.wire.numbers import Doi, NotifyType, PayloadType, ProtocolId
+from ikelab.wire.numbers import (
+    Doi,
+    IkeAttribute,
+    IpsecAttribute,
+    LifeType,
+    NotifyType,
+    PayloadType,
+    ProtocolId,
+)
 from ikelab.wire.payloads import DELETE, DELETE_WITH_REASON, HASH, NOTIFY
 
 if TYPE_CHECKING:
@@ -55,6 +64,18 @@ class AreYouThere:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialContact:
+    """The peer knows of no older SA with us (RFC 2407 section 4.6.3.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderLifetime:
+    """The ISAKMP SA lives less long than was offered (RFC 2407 section 4.6.3.1)."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notified:
     """Any other notify."""
 
@@ -62,7 +83,9 @@ class Notified:
     spi: bytes
 
 
-Meaning = IsakmpDeleted | EspDeleted | AreYouThere | Notified
+Meaning = IsakmpDeleted | EspDeleted | AreYouThere | InitialContact | ResponderLifetime | Notified
+ERRORS = range(1, 8192)
+"""Notify types that report an error (RFC 2408 section 3.14.1)."""
 
 
 def read(opened: Opened, sa: IsakmpSa) -> list[Meaning]:
@@ -92,9 +115,46 @@ def read(opened: Opened, sa: IsakmpSa) -> list[Meaning]:
 
 
 def _read_notify(packet: NOTIFY, sa: IsakmpSa) -> Meaning:
-    if packet.notify_type == NotifyType.R_U_THERE and bytes(packet.spi) == sa.cky_i + sa.cky_r:
-        return AreYouThere(bytes(packet.data))
+    if bytes(packet.spi) == sa.cky_i + sa.cky_r:
+        match packet.notify_type:
+            case NotifyType.R_U_THERE:
+                return AreYouThere(bytes(packet.data))
+            case NotifyType.INITIAL_CONTACT:
+                return InitialContact()
+            case NotifyType.RESPONDER_LIFETIME:
+                seconds, _ = read_lifetimes(bytes(packet.data))
+                return ResponderLifetime(seconds or 0)
     return Notified(int(packet.notify_type), bytes(packet.spi))
+
+
+def read_lifetimes(octets: bytes) -> tuple[int | None, int | None]:
+    """Seconds and kilobytes of a RESPONDER-LIFETIME's data; None for one that it does not say.
+
+    Life type and duration in turn, in phase 2's numbers (RFC 2407 section 4.5), which real peers
+    use for phase 1 as well.
+    """
+    seconds = kilobytes = life_type = None
+    for kind, value in parse_attributes(octets)[0]:
+        number = value if isinstance(value, int) else int.from_bytes(value, "big")
+        if kind in (IpsecAttribute.SA_LIFE_TYPE, IkeAttribute.LIFE_TYPE):
+            life_type = number
+        elif kind in (IpsecAttribute.SA_LIFE_DURATION, IkeAttribute.LIFE_DURATION):
+            if life_type == LifeType.SECONDS:
+                seconds = number
+            elif life_type == LifeType.KILOBYTES:
+                kilobytes = number
+    return seconds, kilobytes
+
+
+def responder_lifetime(spi: bytes, seconds: int | None, kilobytes: int | None) -> NOTIFY:
+    """RESPONDER-LIFETIME of an ESP SA: what the responder cut down. spi: the responder's."""
+    attributes: list[tuple[int, int | bytes]] = []
+    for life_type, value in ((LifeType.SECONDS, seconds), (LifeType.KILOBYTES, kilobytes)):
+        if value is not None:
+            attributes.append((IpsecAttribute.SA_LIFE_TYPE, int(life_type)))
+            attributes.append((IpsecAttribute.SA_LIFE_DURATION, value.to_bytes(4, "big")))
+    data = build_attributes(attributes)
+    return notify(NotifyType.RESPONDER_LIFETIME, ProtocolId.ESP, spi, data)
 
 
 def _read_delete(packet: DELETE | DELETE_WITH_REASON, sa: IsakmpSa) -> list[Meaning]:

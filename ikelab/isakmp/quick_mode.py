@@ -14,12 +14,13 @@ from ikelab.crypto import oakley
 from ikelab.crypto.dh import check_public_value
 from ikelab.crypto.esp_keys import key_lengths
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import identity, nat_t, proposal, state
+from ikelab.isakmp import identity, informational, nat_t, proposal, state
 from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
 from ikelab.isakmp.phase1 import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
 from ikelab.isakmp.tried import IpsecTried, count_offers
 from ikelab.isakmp.work import Work
+from ikelab.wire.fields import build_attributes
 from ikelab.wire.isakmp import body_of, build_payloads
 from ikelab.wire.numbers import (
     HashAlgorithm,
@@ -262,9 +263,35 @@ def send_qm2(work: Work) -> bool:
     packets += identity.same_ids(node.ids)
     assert node.transform is not None, "chosen with message 1"
     packets += nat_t.nat_oa(work.sa, [node.transform.mode])
+    packets += _responder_lifetime(work)
     work.send_quick_mode(state.QM2, _behind_hash(work, packets, node.nonce_i))
     work.start_retransmission(state.QM2)
     return True
+
+
+def _responder_lifetime(work: Work) -> list[Layer]:
+    """RFC 2407 section 4.6.3.1: the transform goes back as offered, what we cut is told apart."""
+    node = work.quick_mode
+    assert node.reply is not None, "chosen with message 1"
+    offered = informational.read_lifetimes(build_attributes(node.reply.transforms[0].attributes))
+    ours = (node.lifetime_seconds, node.lifetime_kilobytes)
+    cut = [own if asked and own < asked else None for asked, own in zip(offered, ours, strict=True)]
+    if not any(cut):
+        return []
+    work.trace("send-responder-lifetime", seconds=cut[0] or "-", kilobytes=cut[1] or "-")
+    return [informational.responder_lifetime(node.inbound_spi, *cut)]
+
+
+def _take_responder_lifetime(work: Work) -> None:
+    """Initiator: what the responder cut down; it never makes anything longer."""
+    node = work.quick_mode
+    for payload in work.message.of_type(PayloadType.NOTIFY):
+        if payload.packet.notify_type != NotifyType.RESPONDER_LIFETIME:
+            continue
+        seconds, kilobytes = informational.read_lifetimes(bytes(payload.packet.data))
+        node.lifetime_seconds = min(node.lifetime_seconds, seconds or node.lifetime_seconds)
+        node.lifetime_kilobytes = min(node.lifetime_kilobytes, kilobytes or node.lifetime_kilobytes)
+        work.trace("responder-lifetime", seconds=seconds or "-", kilobytes=kilobytes or "-")
 
 
 def process_qm2(work: Work) -> bool:
@@ -294,6 +321,7 @@ def process_qm2(work: Work) -> bool:
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.lifetime_seconds = choice.lifetime_seconds
     node.lifetime_kilobytes = choice.lifetime_kilobytes
+    _take_responder_lifetime(work)
     returned = tuple(payload.body for payload in message.of_type(PayloadType.ID))
     if returned and returned != node.ids:
         raise ProtocolError(

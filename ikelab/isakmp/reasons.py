@@ -125,6 +125,12 @@ REASONS: Mapping[str, Reason] = {
     "peer-dead": Reason(
         "N", "RFC 3706 section 5", "see whether the peer is there", "crypto isakmp keepalive"
     ),
+    "refused-by-peer": Reason(
+        "N",
+        "RFC 2408 section 3.14.1",
+        "make one transform set, the PFS group and the tunnel's ends the same on both sides",
+        "crypto ipsec profile",
+    ),
     "install-failed": Reason("SA", "the data plane", "offer what the data plane can carry"),
     # --- proposals -----------------------------------------------------------------------------
     "doi": Reason("SA", "RFC 2407 section 4.2", _PEER),

@@ -33,7 +33,7 @@ from ikelab.isakmp.state import (
 from ikelab.isakmp.work import Work
 from ikelab.types import Endpoint, Now
 from ikelab.wire.isakmp import Header
-from ikelab.wire.numbers import ExchangeType, Flags, ProtocolId
+from ikelab.wire.numbers import ExchangeType, Flags, PayloadType, ProtocolId
 
 NODE_LINGERS = 60.0  # seconds: a finished quick mode still answers repeats of its last message
 REMEMBERED = 3  # taken datagrams whose answer is kept for repeats
@@ -266,9 +266,17 @@ def _quick_mode_refused(
     actions.append(context.refused(sa.remote, sa.conn_id, message, error))
     if work.opened is not None and error.notify is not None and error.reason != "bad-hash":
         # The message was authentic: say why it was refused, under the same keys.
-        payload = informational.notify(error.notify, ProtocolId.ESP)
+        payload = informational.notify(error.notify, ProtocolId.ESP, _offered_spi(work.opened))
         actions += context.inform(sa, [payload], work.now)
     return actions
+
+
+def _offered_spi(opened: Opened) -> bytes:
+    """The SPI of the peer's quick mode: by it the peer knows which one is refused."""
+    for payload in opened.of_type(PayloadType.SA):
+        for proposal in payload.packet.proposals:
+            return bytes(proposal.spi)
+    return b""
 
 
 def _unexpected(given: Input, state: str) -> ProtocolError:
