@@ -270,7 +270,7 @@ class Router:
     def authenticate(self, name: str, now: Now) -> list[NodeAction]:
         """`crypto pki authenticate`; nothing where the CA is known or being asked already."""
         trustpoint = self.trustpoints.get(name)
-        if trustpoint is not None and trustpoint.state is not TrustpointState.READY:
+        if trustpoint is not None and not trustpoint.wants_ca(now):
             return []
         return self._trustpoint(name, enrollment.Authenticate(), now)
 

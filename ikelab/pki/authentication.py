@@ -18,7 +18,7 @@ from ikelab.pki.events import CaCertificateAccepted, HttpReply
 from ikelab.pki.scep_client import CaBundle, parse_capabilities, read_ca_certificates
 from ikelab.pki.store import StoredTrustpoint
 from ikelab.pki.trustpoint_core import TrustpointCore
-from ikelab.pki.trustpoint_state import Input
+from ikelab.pki.trustpoint_state import Input, State
 from ikelab.pki.x509 import fingerprint, format_name, names_match
 from ikelab.types import Now
 
@@ -29,6 +29,12 @@ class Authentication(TrustpointCore):
     """The part of a trustpoint that accepts a CA."""
 
     _offered: CaBundle | None
+
+    def wants_ca(self, now: Now) -> bool:
+        """Whether `authenticate` has something to do: no CA yet, or one that has ended for good."""
+        if self.state is State.FAILED and self._stored.ca_certificates:
+            return not self._ca_holds(now.wall)
+        return self.state is State.READY
 
     def _read_capabilities(self, event: HttpReply) -> Input:
         """A CA that knows no GetCACaps has no keyword at all (RFC 8894 section 3.5.2)."""

@@ -86,15 +86,22 @@ def authenticated(net: Simnet) -> tuple[int, int]:
 
 @cache
 def five_years() -> tuple[Simnet, list[tuple[datetime, tuple[int, int]]]]:
-    """The tunnel is looked at every 45 days, and within a second after each swap of a CA."""
+    """The tunnel is looked at every 45 days, and right before and after each swap of a CA."""
     net = enrolled()
     swaps = (730, 1460, 1825)
-    days = sorted({*range(1, YEARS + 60, 45), *swaps})
+    days = sorted({*range(1, YEARS + 60, 45), *swaps, *(day - 2 for day in swaps)})
     seen = []
     for day in days:
         go_to(net, day + 0.001)
         seen.append((net.now.wall, authenticated(net)))
+        if day in swaps:
+            cached = net.nodes["hub"].router.revocation.entries(net.now.wall)
+            CACHED.append([entry.issuer.serial for entry in cached if not entry.superseded])
     return net, seen
+
+
+# Serials of the CA certificates whose CRLs the hub has, after each swap.
+CACHED: list[list[int]] = []
 
 
 def told(net: Simnet, name: str, kind: type) -> list:
@@ -137,6 +144,13 @@ def test_the_tunnel_authenticates_with_the_serials_of_the_day() -> None:
     hubs = [serials[1] for _, serials in seen]
     assert spokes == sorted(spokes) and hubs == sorted(hubs)
     assert len(set(spokes)) >= 12 and len(set(hubs)) >= 12
+
+
+def test_the_hub_keeps_the_crls_of_both_generations_as_long_as_they_hold() -> None:
+    net, _ = five_years()
+    held = [item.serial for item in told(net, "ra-subca", NextCertificateHeld)]
+    assert all(new in cached for new, cached in zip(held, CACHED, strict=True))
+    assert [len(cached) for cached in CACHED[:2]] == [2, 2]  # the third time the old one had ended
 
 
 def test_crls_are_reissued_by_the_key_in_force_and_the_last_one_lies_in_the_storage() -> None:

@@ -471,6 +471,63 @@ def test_the_table_knows_no_rollover_of_a_server_that_is_shut() -> None:
         server.revoke(1, scene.now())
 
 
+# --- killed in between ----------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
+
+
+def restarted(scene: Scene, path: str) -> CertificateServer:
+    dead = scene.servers["root-ca"]
+    config = dead.config
+    dead.store.close()  # type: ignore[attr-defined]
+    server = scene.server("root-ca", SqliteCaStore(path))
+    server.config = config
+    return scene.start("root-ca")
+
+
+@pytest.mark.parametrize("step", ["reserve_serial", "record_issued", "save_rollover"])
+def test_a_root_killed_while_it_makes_its_shadow_makes_one_afterwards(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "ca.db")
+    scene = root_of_the_guide(SqliteCaStore(path))
+    scene.advance(seconds=3 * 3600 - 1)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(SqliteCaStore, step, killed)
+        scene.advance(seconds=1)
+    server = restarted(scene, path)
+    scene.advance(seconds=1)
+    shadow = following(server)
+    assert shadow.not_before == utc("10:34:12 May 27 2008")
+    assert shadow.serial == 0xA0 if step == "reserve_serial" else shadow.serial == 0xA1
+    scene.advance(hours=1)
+    assert present(server) == shadow
+
+
+@pytest.mark.parametrize("step", ["save_authority", "save_crl"])
+def test_a_root_killed_while_it_swaps_is_the_new_one_afterwards(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "ca.db")
+    scene = root_of_the_guide(SqliteCaStore(path))
+    scene.advance(seconds=4 * 3600 - 1)
+    shadow = following(scene.servers["root-ca"])
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(SqliteCaStore, step, killed)
+        scene.advance(seconds=1)
+    scene.wall = utc("10:34:12 May 27 2008")
+    server = restarted(scene, path)
+    assert present(server) == shadow and server.certificates[1] is None
+    verify_crl(load_last_crl(server), shadow)
+    assert {"root-ca_00003.p12", "root-ca.crl"} <= set(files(server))
+
+
 # --- witnesses ------------------------------------------------------------------------------------
 
 

@@ -182,6 +182,33 @@ def test_five_generations_pass_without_a_word_of_anybody() -> None:
     assert len(scene.told(GenerationSwapped)) == 5
 
 
+def test_two_trustpoints_that_share_a_key_pair_go_over_each_with_its_own() -> None:
+    scene = with_root()
+    scene.server(
+        "du",
+        grant="auto",
+        lifetime_ca_certificate=365 * DAY,
+        lifetime_certificate=180 * DAY,
+        lifetime_crl=timedelta(days=14),
+        auto_rollover=30 * DAY,
+    )
+    scene.start("du")
+    nvram = SqliteNvram(":memory:")
+    points = {
+        ca: with_router(scene, name, ca, nvram=nvram, rsakeypair="hub-keys")
+        for name, ca in (("ra", "root-ca"), ("du", "du"))
+    }
+    for _ in range(3):
+        for _ in range(73):
+            scene.advance(days=5)
+            for ca, point in points.items():
+                credential = point.credential
+                assert credential is not None
+                key = nvram.load_key(credential.key_label)
+                assert key is not None and public_key_info(key) == own(point).public_key_info, ca
+        assert [ca_of(point) for point in points.values()] == [present(scene, ca) for ca in points]
+
+
 def test_a_key_that_is_kept_is_certified_by_the_next_ca_too() -> None:
     scene = with_root()
     point = with_router(scene, regenerate=False)
@@ -243,8 +270,10 @@ def test_a_ca_without_a_next_one_is_left_when_it_ends_and_accepted_anew_by_comma
     point = with_router(scene)
     with pytest.raises(PkiError, match="trustpoint-state"):
         scene.send("ra", Authenticate())
+    assert not point.wants_ca(scene.now())
     scene.advance(days=366)
     assert point.state is State.FAILED and point.next_timer() is None
+    assert point.wants_ca(scene.now())
     assert "does not hold" in scene.told(EnrollmentFailed)[-1].reason
     asked = len(scene.requests)
     scene.advance(days=30)
