@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ikelab.ios.log_line import Remark, WebRefused
+from ikelab.isakmp.events import Refused
 from ikelab.pki.ca_events import RequestRefused
 from ikelab.types import Now
 
@@ -62,6 +63,8 @@ def _kind(fact: object) -> str:
     match fact:
         case RequestRefused(server, message, _, reason):
             return f"{server}: {message} refused: {reason}"
+        case Refused():
+            return f"IKE messages refused: {fact.reason}"
         case WebRefused(_, reason):
             return f"HTTP refused: {reason}"
         case _:

@@ -45,7 +45,7 @@ def obey(
         case informational.AreYouThere(sequence):
             return upkeep.answer_probe(sa, sequence, now)
         case informational.InitialContact():
-            return teardown.forget_older(context, holder)
+            return teardown.forget_older(context, holder, now)
         case informational.ResponderLifetime(seconds):
             return _shorten(holder, seconds, now)
         case informational.Notified(NotifyType.R_U_THERE_ACK, _):
