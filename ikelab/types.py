@@ -72,6 +72,11 @@ class Timer:
         return cls(TimeBase.WALL, moment.timestamp(), label, routine)
 
 
+def is_due(timer: Timer | None, now: Now) -> bool:
+    """Whether there is a timer whose time has come."""
+    return timer is not None and timer.remaining(now) <= 0
+
+
 def earliest(timers: Iterable[Timer | None], now: Now) -> Timer | None:
     """The timer that is due first, of those that are set."""
     running = [timer for timer in timers if timer is not None]

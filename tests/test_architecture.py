@@ -20,15 +20,18 @@ MAY_IMPORT = {
     "isakmp": {"wire", "crypto"},
     "ipsec": {"wire", "crypto", "isakmp"},
     "pki": {"wire", "crypto"},
-    "ios": {"wire", "crypto", "isakmp", "ipsec", "pki"},
+    "ntp": set(),
+    "ios": {"wire", "crypto", "isakmp", "ipsec", "pki", "ntp"},
     "capture": {"wire", "crypto", "isakmp", "ipsec", "pki"},
-    "node": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture"},
+    "node": {"wire", "crypto", "isakmp", "ipsec", "pki", "ntp", "ios", "capture"},
     "script": {"wire", "crypto", "isakmp", "pki", "node"},
     "hostile": {"wire", "crypto", "isakmp", "ipsec", "pki", "node", "script"},
-    "runtime": {"wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "script"},
+    "runtime": {
+        *("wire", "crypto", "isakmp", "ipsec", "pki", "ntp", "ios", "capture", "node", "script"),
+    },
     "lab": {
         *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node", "runtime"),
-        *("script", "hostile"),
+        *("script", "hostile", "ntp"),
     },
 }
 # `ipsec` reads the engine's events and policy, never its machinery; `ios` and `capture` likewise.
@@ -40,7 +43,7 @@ DATA_ONLY = {
 }
 SANS_IO = {
     *("wire", "crypto", "isakmp", "ipsec", "pki", "ios", "capture", "node"),
-    *("script", "hostile"),
+    *("script", "hostile", "ntp"),
 }
 FORBIDDEN = {
     "time",

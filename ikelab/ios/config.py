@@ -120,6 +120,8 @@ class RunningConfig:
     routes: tuple[StaticRoute, ...] = ()
     exportable: frozenset[str] = frozenset()
     crl_cache: int = 64
+    ntp_servers: tuple[str, ...] = ()
+    ntp_logging: bool = False
 
     @property
     def fqdn(self) -> str:

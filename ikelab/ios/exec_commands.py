@@ -18,7 +18,12 @@ CONFIG = (Mode.CONFIG,)
 CONFIGURING = tuple(mode for mode in Mode if mode is not Mode.EXEC)
 
 SHOW_ROWS = (
-    exec_row("show clock", "Show running system information | Display the system clock"),
+    exec_row(
+        "show clock [detail:detail]",
+        "Show running system information | Display the system clock | Display detailed information",
+    ),
+    exec_row("show ntp associations", "Network time protocol | NTP associations"),
+    exec_row("show ntp status", "NTP status"),
     exec_row("show version", "System hardware and software status"),
     exec_row("show running-config", "Current operating configuration"),
     exec_row("show debugging", "State of each debugging option"),
@@ -102,7 +107,18 @@ PKI_EXEC_ROWS = (
     ),
 )
 
+_DAY, _YEAR = "<1-31>:day", "<1993-2135>:year"  # IOS's years end with 2035; a lab's go on
+
 NODE_ROWS = (
+    exec_row(
+        f"clock set TIME:time {_DAY} MONTH:month {_YEAR}",
+        "Manage the system clock | Set the time and date | Current Time | Day of the month"
+        " | Month of the year | Year",
+    ),
+    exec_row(
+        f"clock set TIME:time MONTH:month {_DAY} {_YEAR}",
+        "Month of the year | Day of the month | Year",
+    ),
     exec_row(
         "clear crypto isakmp", "Reset functions | Encryption module | Flush the ISAKMP database"
     ),

@@ -14,6 +14,7 @@ from ikelab.ios import debugging as switches
 from ikelab.ios.log_ipsec import IpsecLog
 from ikelab.ios.log_isakmp import Dialect, IsakmpLog
 from ikelab.ios.log_line import LogLine, system_lines
+from ikelab.ios.log_ntp import ntp_lines
 from ikelab.ios.log_pki import pki_lines
 from ikelab.ios.log_validation import ValidationLog
 from ikelab.ios.text import timestamp
@@ -58,12 +59,12 @@ class NodeLog:
 
 def _others(fact: object, debugging: Collection[str]) -> Iterator[LogLine]:
     """The lines of what is not IKE's."""
-    for line in (*pki_lines(fact), *system_lines(fact)):
+    for line in (*pki_lines(fact), *ntp_lines(fact), *system_lines(fact)):
         if not line.debug or line.debug in debugging:
             yield line
 
 
 def stamp(line: LogLine, now: Now) -> str:
     """A line as it is printed, behind `*Mar  1 00:00:01.000: `; no star where synchronized."""
-    head = timestamp(now.wall, synced=now.synced) if line.stamped else ""
+    head = timestamp(now.wall, synced=now.synced, drifting=now.drifting) if line.stamped else ""
     return f"{head}{line.text}\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from ikelab.ios.text import visible
+from ikelab.ios.text import moment_text, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ class IsakmpSwitched:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockUpdated:
+    """The clock was set. by: "console by console", "NTP by 192.0.2.1"."""
+
+    before: datetime
+    after: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """A line of our own on anything else: IKELAB-`name`: text."""
 
@@ -82,6 +92,10 @@ def system_lines(happening: object) -> list[LogLine]:
             return [LogLine(f"%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is {'ON' if on else 'OFF'}")]
         case WebRefused(peer, reason, detail):
             return [own("HTTP", f"{peer} refused: {reason}: {detail}")]
+        case ClockUpdated(before, after, by):
+            span = f"from {moment_text(before)} to {moment_text(after)}"
+            text = f"System clock has been updated {span}, configured from {by}."
+            return [LogLine(f"%SYS-6-CLOCKUPDATE: {text}")]
         case Remark(name, text):
             return [own(name, text)]
         case _:

@@ -252,6 +252,19 @@ STORAGE_URL = Pattern(
     _has_port,
 )
 TYPE7 = Pattern("LINE", r"(?:0[0-9]|1[0-5])(?:[0-9A-Fa-f]{2})+")
+
+
+def _is_month(text: str) -> bool:
+    """Three letters at least, as IOS takes them: `feb`, `April`."""
+    return any(name.startswith(text.lower()) for name in MONTHS)
+
+
+MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august"),
+    *("september", "october", "november", "december"),
+)
+MONTH = Pattern("MONTH", r"[A-Za-z]{3,9}", _is_month)
+TIME_OF_DAY = Pattern("hh:mm:ss", r"(?:[01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9]")
 LINE = Rest()
 NAMES = Rest("WORD")
 FINGERPRINT = Rest("HEX", _fingerprint)

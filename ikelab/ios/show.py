@@ -28,6 +28,7 @@ from ikelab.ios.show_isakmp import (
     show_policy,
     show_profiles,
 )
+from ikelab.ios.show_ntp import followed, show_associations, show_status
 from ikelab.ios.snapshot import NodeSnapshot
 from ikelab.ios.text import clock, without_user
 from ikelab.isakmp.policy import AggressivePeer, PreSharedKey
@@ -105,8 +106,16 @@ def _without_secret(holder: object, name: str, value: object) -> object:
 # --- system -----------------------------------------------------------------------------------
 
 
-def _clock(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
-    yield clock(snapshot.moment, synced=snapshot.synced)
+def _clock(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
+    yield clock(snapshot.moment, synced=snapshot.synced, drifting=snapshot.drifting)
+    if "detail" in arguments:
+        yield f"Time source is {_time_source(snapshot)}"
+
+
+def _time_source(snapshot: NodeSnapshot) -> str:
+    if followed(snapshot) is not None or snapshot.drifting:
+        return "NTP"
+    return "user configuration" if snapshot.synced else "hardware calendar"
 
 
 def _running_config(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
@@ -144,7 +153,19 @@ def _lines(config: RunningConfig) -> list[str]:
 
 
 VIEWS: Mapping[str, View] = {
-    "show clock": View(_clock, lambda s, _: {"moment": s.moment, "synced": s.synced}),
+    "show clock": View(
+        _clock,
+        lambda s, _: {
+            **{"moment": s.moment, "synced": s.synced, "drifting": s.drifting},
+            "source": _time_source(s),
+        },
+    ),
+    "show ntp associations": View(
+        show_associations, lambda s, _: {"associations": s.ntp, "drops": s.ntp_drops}
+    ),
+    "show ntp status": View(
+        show_status, lambda s, _: {"followed": followed(s), "updated": s.ntp_updated}
+    ),
     "show version": View(
         _version, lambda s, _: {"version": s.version, "uptime": s.uptime, "mode": s.mode}
     ),

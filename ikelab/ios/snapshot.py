@@ -259,12 +259,35 @@ class AdmissionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NtpRow:
+    """A server of NTP. mark: IOS's, of how it is used. when, poll: seconds; when: since its last
+    answer, None: never. reach: eight bits. Others: microseconds.
+    """
+
+    address: str
+    mark: str
+    reference: str
+    stratum: int
+    when: int | None
+    poll: int
+    reach: int
+    delay: int = 0
+    offset: int = 0
+    dispersion: int = 0
+    root_delay: int = 0
+    root_dispersion: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """Everything a node shows. moment, synced: its own clock. uptime: seconds."""
+    """Everything a node shows. moment, synced, drifting: its own clock (`types.Now`). uptime:
+    seconds. ntp_updated: when NTP last set the clock.
+    """
 
     config: RunningConfig
     moment: datetime
     synced: bool = True
+    drifting: bool = False
     uptime: int = 0
     version: str = ""
     mode: LabMode = "modern"
@@ -282,4 +305,7 @@ class NodeSnapshot:
     requests: tuple[RequestRow, ...] = ()
     keys: tuple[KeyRow, ...] = ()
     interfaces: tuple[InterfaceRow, ...] = ()
+    ntp: tuple[NtpRow, ...] = ()
+    ntp_updated: datetime | None = None
+    ntp_drops: tuple[DropRow, ...] = ()
     debugging: frozenset[str] = field(default_factory=frozenset)

@@ -193,6 +193,17 @@ def _show_port(config: RunningConfig) -> list[Shown]:
     return [] if config.http_port == 80 else [shown(http_port=config.http_port)]
 
 
+def _add_ntp_server(config: RunningConfig, arguments: Arguments) -> RunningConfig:
+    server = arguments.text("server")
+    known = [one for one in config.ntp_servers if one != server]
+    return replace(config, ntp_servers=(*known, server))
+
+
+def _remove_ntp_server(config: RunningConfig, arguments: Arguments) -> RunningConfig:
+    server = arguments.text("server")
+    return replace(config, ntp_servers=tuple(s for s in config.ntp_servers if s != server))
+
+
 HOST_ROWS = (
     GLOBAL.attribute(
         "hostname HOSTNAME:hostname",
@@ -245,5 +256,14 @@ NETWORK_ROWS = (
         _remove_route,
         _routes,
         no="ip route A.B.C.D:prefix A.B.C.D:mask A.B.C.D:next_hop",
+    ),
+    GLOBAL.flag("ntp logging", "Configure NTP | Enable NTP message logging", "ntp_logging"),
+    GLOBAL.row(
+        "ntp server A.B.C.D:server",
+        "Configure NTP server | IP address of peer",
+        _add_ntp_server,
+        _remove_ntp_server,
+        lambda config: [shown(server=server) for server in config.ntp_servers],
+        no="ntp server A.B.C.D:server",
     ),
 )

@@ -27,16 +27,33 @@ def date(moment: datetime) -> str:
     return f"{moment:%H:%M:%S} UTC {_MONTHS[moment.month - 1]} {moment.day} {moment.year}"
 
 
-def clock(moment: datetime, *, synced: bool) -> str:
-    """`show clock`: `*16:43:30.123 UTC Thu Mar 19 2009`; the star: not synchronized."""
-    mark = "" if synced else "*"
-    day = f"{_DAYS[moment.weekday()]} {_MONTHS[moment.month - 1]} {moment.day} {moment.year}"
-    return f"{mark}{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} UTC {day}"
+def moment_text(moment: datetime) -> str:
+    """`16:43:30 UTC Thu Mar 19 2009`, as the log has dates that were set."""
+    return f"{moment:%H:%M:%S} UTC {_day(moment)}"
 
 
-def timestamp(moment: datetime, *, synced: bool) -> str:
+def clock(moment: datetime, *, synced: bool, drifting: bool = False) -> str:
+    """`show clock`: `*16:43:30.123 UTC Thu Mar 19 2009`; the mark: see `clock_mark`."""
+    thousandths = moment.microsecond // 1000
+    mark = clock_mark(synced=synced, drifting=drifting)
+    return f"{mark}{moment:%H:%M:%S}.{thousandths:03d} UTC {_day(moment)}"
+
+
+def _day(moment: datetime) -> str:
+    month = _MONTHS[moment.month - 1]
+    return f"{_DAYS[moment.weekday()]} {month} {moment.day} {moment.year}"
+
+
+def clock_mark(*, synced: bool, drifting: bool) -> str:
+    """`*`: nobody has set the clock; `.`: it was, but its NTP server is lost; else nothing."""
+    if not synced:
+        return "*"
+    return "." if drifting else ""
+
+
+def timestamp(moment: datetime, *, synced: bool, drifting: bool = False) -> str:
     """What a log line begins with: `*Mar 19 16:43:30.123: `; day of the month in two columns."""
-    mark = "" if synced else "*"
+    mark = clock_mark(synced=synced, drifting=drifting)
     thousandths = moment.microsecond // 1000
     month = _MONTHS[moment.month - 1]
     return f"{mark}{month} {moment.day:2d} {moment:%H:%M:%S}.{thousandths:03d}: "

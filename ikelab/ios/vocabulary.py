@@ -146,6 +146,8 @@ KINDS: Mapping[str, Kind] = {
     "STORAGE_URL": kind.STORAGE_URL,
     "FINGERPRINT": kind.FINGERPRINT,
     "TYPE7": kind.TYPE7,
+    "MONTH": kind.MONTH,
+    "TIME": kind.TIME_OF_DAY,
     "SERIAL": kind.Serial(),
     "IFNAME": kind.InterfaceName(),
     "A.B.C.D": kind.Address(),

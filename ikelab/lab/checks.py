@@ -32,12 +32,14 @@ from ikelab.runtime.nodespec import NodeKind, NodeSpec
 CONDITIONS = (
     *("ready", "ca-enabled", "storage-lost", "storage-waits"),
     *("authenticated", "pending", "enrolled", "answered", "fetched", "tunnel-up"),
+    "time-followed",
 )
 """What every router or certificate server can be waited for (`runtime/control.py`).
 
 fetched: all its web requests, for CRLs and by SCEP, have had their answers. storage-lost: a server
 is disabled, since its storage cannot be read; storage-waits: files could not be written yet.
-answered: all that a registration authority there has granted was signed by its CA.
+answered: all that a registration authority there has granted was signed by its CA. time-followed:
+an NTP server, of that address, sets the clock.
 """
 
 _CHECKS = 1000

@@ -56,13 +56,14 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def load_mains() -> Mapping[NodeKind, Main]:
     """The daemons, by kind of node: this import is what the forked nodes share."""
-    from ikelab.runtime import natd, routerd, storaged
+    from ikelab.runtime import natd, ntpd, routerd, storaged
 
     return {
         NodeKind.ROUTER: routerd.main,
         NodeKind.CA: routerd.main,
         NodeKind.STORAGE: storaged.main,
         NodeKind.NAT: natd.main,
+        NodeKind.NTP: ntpd.main,
     }
 
 
@@ -108,7 +109,7 @@ class Supervisor:
             )
 
     def start_nodes(self) -> None:
-        """Fork all, IOS boxes last: a certificate server wants to write when it starts.
+        """Fork all, IOS boxes last: a certificate server wants storage and time at once.
 
         Raises LabError where a node dies or does not answer.
         """

@@ -7,7 +7,7 @@ at its line and column. Nothing of a lab is executed, and no path leads out of i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -21,7 +21,7 @@ from ikelab.ios.config_text import read_config
 from ikelab.lab.checks import Check, Names, Trust, read_checks, read_trust
 from ikelab.lab.dates import clock_of, date_of
 from ikelab.lab.yaml_reader import Complaints, Value, address_of, compose, nearest, read_text
-from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, NodeSpec, Route
+from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, NodeSpec, NtpService, Route
 
 LAB_FILE = "lab.yaml"
 DEBUGGING = (debugging.ISAKMP,)
@@ -169,6 +169,8 @@ class _Reader:
                 return self._read_storage
             case NodeKind.NAT:
                 return self._read_nat
+            case NodeKind.NTP:
+                return self._read_ntp
             case _:
                 return self._read_router
 
@@ -276,6 +278,29 @@ class _Reader:
 
     def _read_storage(self, node: NodeSpec, entry: Value) -> NodeSpec:
         fields = entry.fields(("kind", "addresses", "ftp"), required=("addresses", "ftp"))
+        attachments = self._read_addresses(node, fields)
+        users: list[FtpUser] = []
+        for key, value in fields["ftp"].entries() if "ftp" in fields else ():
+            user = _name(key, _USER_NAME, 31)
+            password = value.text()
+            if user and password:
+                users.append(FtpUser(user, password))
+        return replace(node, attachments=tuple(attachments), ftp_users=tuple(users))
+
+    def _read_ntp(self, node: NodeSpec, entry: Value) -> NodeSpec:
+        keys = ("kind", "addresses", "stratum", "reference", "clock")
+        fields = entry.fields(keys, required=("addresses",))
+        attachments = self._read_addresses(node, fields)
+        stratum = fields["stratum"].number(1, 15) if "stratum" in fields else 1
+        reference = "LOCL" if stratum == 1 else "127.127.1.1"
+        if "reference" in fields:
+            reference = _reference(fields["reference"], stratum or 1) or reference
+        clock = clock_of(fields["clock"]) if "clock" in fields else node.clock
+        service = NtpService(stratum or 1, reference)
+        return replace(node, attachments=tuple(attachments), ntp=service, clock=clock)
+
+    def _read_addresses(self, node: NodeSpec, fields: Mapping[str, Value]) -> list[Attachment]:
+        """`addresses:` of a node without IOS, by segment."""
         attachments: list[Attachment] = []
         for number, (key, value) in enumerate(
             fields["addresses"].entries() if "addresses" in fields else ()
@@ -285,13 +310,7 @@ class _Reader:
             if segment is not None and address is not None:
                 ifname = f"eth{number}"
                 attachments.append(Attachment(ifname, ifname, segment.name, address))
-        users: list[FtpUser] = []
-        for key, value in fields["ftp"].entries() if "ftp" in fields else ():
-            user = _name(key, _USER_NAME, 31)
-            password = value.text()
-            if user and password:
-                users.append(FtpUser(user, password))
-        return replace(node, attachments=tuple(attachments), ftp_users=tuple(users))
+        return attachments
 
     def _host_address(self, node: str, value: Value, segment: Segment) -> str | None:
         address = address_of(value)
@@ -353,6 +372,17 @@ def _kind_of(entry: Value) -> NodeKind | None:
     kind = entry.field("kind")
     word = kind.choice([kind.value for kind in NodeKind]) if kind else None
     return NodeKind(word) if word else None
+
+
+def _reference(value: Value, stratum: int) -> str | None:
+    """What a time server is set by: a kind of clock at stratum 1, else the address of another."""
+    if stratum > 1:
+        return address_of(value)
+    text = value.text()
+    if text is None or re.fullmatch("[A-Z0-9]{1,4}", text):
+        return text
+    value.complain(f"{text!r} is no clock", "write GPS, LOCL or another of at most four capitals")
+    return None
 
 
 def _prefix(value: Value) -> str | None:

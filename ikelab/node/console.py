@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from ikelab.errors import ConfigError, PkiError
 from ikelab.ios.arguments import Command
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
 from ikelab.ios.log_limit import LogLimit
+from ikelab.ios.parameters import MONTHS
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
 from ikelab.isakmp.events import Clear
 from ikelab.node.archive_console import ArchiveConsole, FileOrder, Outcome
-from ikelab.node.events import NodeAction
+from ikelab.node.events import ClockSet, NodeAction
 from ikelab.node.pki_console import PkiConsole, printed_requests
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
@@ -193,6 +195,8 @@ class Console:
             case "clear crypto sa peer":
                 peer = arguments.text("peer")
                 return Answer("", router.handle(Clear(peer, phase2_only=True), now))
+            case "clock set":
+                return Answer("", [_set_clock(command, now)])
             case "ping":
                 return Answer(ping=self._ping(command))
             case "crypto pki server password generate":
@@ -241,6 +245,22 @@ class Console:
     def config(self) -> RunningConfig:
         """The configuration in force."""
         return self._router.config
+
+
+def _set_clock(command: Command, now: Now) -> ClockSet:
+    """`clock set 14:58:59 2 april 2009`, in UTC."""
+    arguments = command.arguments
+    word = arguments.text("month").lower()
+    month = next(n for n, name in enumerate(MONTHS, start=1) if name.startswith(word))
+    hour, minute, second = map(int, arguments.text("time").split(":"))
+    try:
+        date = datetime(
+            *(arguments.number("year"), month, arguments.number("day"), hour, minute, second),
+            tzinfo=UTC,
+        )
+    except ValueError as error:
+        raise ConfigError(f"% Invalid date: {error}") from error
+    return ClockSet(date, now.wall)
 
 
 def _stops_a_server(edited: Edited) -> bool:

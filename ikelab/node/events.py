@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ikelab.isakmp import events as isakmp
+from ikelab.ntp.client import Answered, NtpAction
 from ikelab.pki.ca_events import CaNotice
 from ikelab.pki.enrollment_events import TrustpointAction
 from ikelab.pki.events import (
@@ -96,8 +98,21 @@ class AcquireSa:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSet:
+    """Action: the node's date is this one from now on, by `clock set`. before: what it was."""
+
+    date: datetime
+    before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ClockStepped:
-    """Event: the date was set, forth or back. What is due is done, whatever the timers say."""
+    """Event: the date was set, forth or back. What is due is done, whatever the timers say.
+
+    shift: seconds that it was moved by, as far as NTP does not know of them.
+    """
+
+    shift: float = 0.0
 
 
 NodeEvent = (
@@ -110,6 +125,7 @@ NodeEvent = (
     | StorageNotRead
     | AcquireSa
     | ClockStepped
+    | Answered
 )
 NodeAction = (
     isakmp.Action
@@ -122,4 +138,6 @@ NodeAction = (
     | StoreFile
     | ReadStorage
     | StorageUnreachable
+    | ClockSet
+    | NtpAction
 )

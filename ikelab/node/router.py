@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from itertools import count, pairwise
 
 from ikelab.errors import PkiError
@@ -18,6 +17,7 @@ from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
 from ikelab.node.credentials import accepted, credential_of, trust_of
+from ikelab.node.device import device_of
 from ikelab.node.events import (
     AcquireSa,
     ClockStepped,
@@ -33,6 +33,7 @@ from ikelab.node.fallback import config_in_force, first_step, is_unanswered
 from ikelab.node.flows import to_isakmp_config
 from ikelab.node.keys import EngineKeys, NodeKeys
 from ikelab.node.storage import StorageQueue, held_authority
+from ikelab.ntp.client import Answered, NtpClient
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki.ca_events import HttpIn, HttpOut, ServerRemoved
 from ikelab.pki.cert_server import CertificateServer, ServerState
@@ -56,7 +57,7 @@ from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
 from ikelab.pki.x509 import Certificate, load_certificate
-from ikelab.types import Now, Rng, Timer, earliest
+from ikelab.types import Now, Rng, Timer, earliest, is_due
 
 # Prefixes of HTTP handles, so that an answer finds its asker.
 _TRUSTPOINT = "trustpoint "
@@ -87,6 +88,7 @@ class Router:
         self.last_refusal: dict[str, isakmp.Refused] = {}
         self._standing_in: set[str] = set()  # trustpoints that enroll in place of another
         self._rng = rng
+        self.ntp = NtpClient(rng.draw)
         self._keys = keys
         self._open_store = open_store
         self._tickets = count(1)
@@ -110,7 +112,8 @@ class Router:
         match event:
             case isakmp.TimerFired():
                 return self._fire(now)
-            case ClockStepped():
+            case ClockStepped(shift):
+                self.ntp.shift(shift)
                 return self._fire(now, stepped=True)
             case HttpReply(handle) | HttpFailed(handle):
                 return self._web_answer(handle, event, now)
@@ -118,6 +121,8 @@ class Router:
                 return self.queues[server].handle(event, now) if server in self.queues else []
             case StorageRead() | StorageNotRead():
                 return [a for name in self.queues for a in self._storage_opened(name, event, now)]
+            case Answered():
+                return [*self.ntp.take(event, now)]
             case AcquireSa(name):
                 flows = (flow for flow in self.isakmp.config.flows if flow.name == name)
                 return [a for flow in flows for a in self._ike(isakmp.SaRequested(flow), now)]
@@ -126,7 +131,7 @@ class Router:
 
     def timers(self) -> list[Timer]:
         """What the engines wait for, in no order."""
-        timers = [self.isakmp.next_timer()]
+        timers = [self.isakmp.next_timer(), self.ntp.next_timer()]
         timers += [trustpoint.next_timer() for trustpoint in self.trustpoints.values()]
         timers += [trustpoint.swap_timer for trustpoint in self.trustpoints.values()]
         timers += [timer for server in self.servers.values() for timer in server.timers()]
@@ -136,6 +141,11 @@ class Router:
     def next_timer(self, now: Now) -> Timer | None:
         """When `TimerFired` is wanted next."""
         return earliest(self.timers(), now)
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a datagram was sent that somebody should answer at once."""
+        return self.isakmp.awaits_answer or self.ntp.awaits_answer
 
     @contextmanager
     def group(self) -> Iterator[None]:
@@ -167,6 +177,7 @@ class Router:
             if self.nvram.load_key(label) is None:
                 key = self._keys.rsa_key(label, bits)
                 self.nvram.save_key(label, key, exportable=label in config.exportable)
+        actions += self.ntp.configure(config.ntp_servers, now, logging=config.ntp_logging)
         actions += self._configure_servers(before, now)
         actions += self._configure_trustpoints(before, now)
         return actions + self._refresh_isakmp(now)
@@ -209,7 +220,7 @@ class Router:
         stored, config = self.nvram.load_trustpoint(name), self.config.trustpoints.get(name)
         if stored is None or config is None:
             return None
-        device = enrollment.Device(self.config.fqdn, board_serial(self.config.hostname))
+        device = device_of(self.config)
         client = ScepClient(config, device, self._rng, self.legacy)
         return Upstream(client, stored.capabilities, float(config.retry_period))
 
@@ -240,7 +251,7 @@ class Router:
         for name, wanted in self.config.trustpoints.items():
             if name in self.trustpoints and before.trustpoints.get(name) == wanted:
                 continue
-            device = enrollment.Device(self.config.fqdn, board_serial(self.config.hostname))
+            device = device_of(self.config)
             kind = Trustpoint if wanted.terminal is None else TerminalTrustpoint
             self.trustpoints[name] = kind(
                 wanted,
@@ -470,29 +481,19 @@ class Router:
     def _fire(self, now: Now, *, stepped: bool = False) -> list[NodeAction]:
         """What is due; where the clock was set, whatever goes by the date is asked."""
         actions: list[NodeAction] = []
-        if _is_due(self.isakmp.next_timer(), now):
+        if is_due(self.ntp.next_timer(), now):
+            actions += self.ntp.poll(now)
+        if is_due(self.isakmp.next_timer(), now):
             actions += self._ike(isakmp.TimerFired(), now)
         for name, point in list(self.trustpoints.items()):
             timers = (point.next_timer(), point.swap_timer)
-            if stepped or any(_is_due(timer, now) for timer in timers):
+            if stepped or any(is_due(timer, now) for timer in timers):
                 actions += self._trustpoint(name, enrollment.TimerFired(), now)
         for name, server in self.servers.items():
-            if stepped or _is_due(server.next_timer(), now):
+            if stepped or is_due(server.next_timer(), now):
                 actions += server.tick(now)
                 asked = server.ask(now)
                 actions += [replace(a, handle=f"{_SERVER}{name} {a.handle}") for a in asked]
             actions += self.queues[name].tick(now)
             actions += self._pump(name)
         return actions
-
-
-def board_serial(hostname: str) -> str:
-    """The serial number that a router's certificate carries with `serial-number`.
-
-    Real boards have FTX1048A6QA or the like; a lab's is made from the host name, so that it stays.
-    """
-    return "LAB" + sha256(hostname.encode()).hexdigest()[:8].upper()
-
-
-def _is_due(timer: Timer | None, now: Now) -> bool:
-    return timer is not None and timer.remaining(now) <= 0

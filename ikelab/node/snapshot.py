@@ -19,6 +19,7 @@ from ikelab.ios.snapshot import (
     IsakmpSaRow,
     KeyRow,
     NodeSnapshot,
+    NtpRow,
     PeerRow,
     PendingCertificateRow,
     RequestRow,
@@ -30,6 +31,8 @@ from ikelab.isakmp.identity import describe_id
 from ikelab.isakmp.reasons import REASONS, UNKNOWN
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa
 from ikelab.node.router import Router
+from ikelab.ntp.association import Association
+from ikelab.ntp.client import NtpClient
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.name import read_name
 from ikelab.pki.store import RequestKind
@@ -68,6 +71,10 @@ def take_snapshot(
         config=router.config,
         moment=now.wall,
         synced=now.synced,
+        drifting=now.drifting,
+        ntp=tuple(_ntp_row(router.ntp, one, now) for one in router.ntp.associations.values()),
+        ntp_updated=router.ntp.updated,
+        ntp_drops=tuple(DropRow(name, n, "") for name, n in sorted(router.ntp.drops.items())),
         uptime=int(now.elapsed),
         version=package_version(),
         mode=router.mode,
@@ -87,6 +94,29 @@ def take_snapshot(
         interfaces=tuple(_interface_rows(router)),
         debugging=debugging,
     )
+
+
+def _ntp_row(client: NtpClient, one: Association, now: Now) -> NtpRow:
+    best, source = one.best(now.elapsed), client.source(now.elapsed)
+    return NtpRow(
+        one.address,
+        client.standing(one.address, now.elapsed).value,
+        one.reference,
+        one.stratum,
+        None if one.heard is None else int(now.elapsed - one.heard),
+        2**one.poll,
+        one.reach,
+        _microseconds(best.delay if best else 0.0),
+        # What was measured last: the best sample has none left once the clock was set by it.
+        _microseconds(one.last_offset),
+        _microseconds(one.dispersion(now.elapsed)),
+        _microseconds(source.root_delay),
+        _microseconds(source.root_dispersion),
+    )
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
 
 
 def package_version() -> str:

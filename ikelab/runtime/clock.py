@@ -85,6 +85,11 @@ class LabClock:
             raise LabError(f"{path} is no clock of a lab")
         return cls(page)
 
+    @classmethod
+    def of(cls, path: Path) -> LabClock:
+        """That of a lab if there is one; a node alone has the machine's."""
+        return cls.open(path) if path.exists() else cls()
+
     def elapsed(self) -> float:
         """Seconds since the lab began; grows only."""
         return (time.monotonic_ns() - self._page[_START] + self._page[_AHEAD]) / NANOSECONDS
@@ -141,6 +146,11 @@ class NodeClock:
     def set(self, date: datetime) -> None:
         """The date is now this one, and believed."""
         self._base = date - timedelta(seconds=self.elapsed())
+        self._synced, self._drifting = True, False
+
+    def shift(self, seconds: float) -> None:
+        """The date is now later by seconds, or earlier, and believed."""
+        self._base += timedelta(seconds=seconds)
         self._synced, self._drifting = True, False
 
     def lose(self) -> None:

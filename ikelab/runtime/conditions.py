@@ -20,6 +20,9 @@ def router_conditions(router: Router) -> Mapping[str, Predicate]:
         "authenticated": lambda of: _is_authenticated(router, of),
         "pending": lambda of: _is_pending(router, of),
         "enrolled": lambda of: _is_enrolled(router, of),
+        "time-followed": lambda of: (
+            router.ntp.followed is not None and of in (None, router.ntp.followed)
+        ),
         "tunnel-up": lambda of: _is_tunnel_up(router, of),
     }
 

@@ -33,6 +33,7 @@ class NodeKind(Enum):
     CA = "ca"
     STORAGE = "storage"
     NAT = "nat"
+    NTP = "ntp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,15 @@ class FtpUser:
 
 
 @dataclass(frozen=True, slots=True)
+class NtpService:
+    """What a time server says of itself. reference: its own source, an address or a clock's name
+    (stratum 1) of at most four letters."""
+
+    stratum: int = 1
+    reference: str = "LOCL"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSpec:
     """One node of one lab.
 
@@ -89,6 +99,7 @@ class NodeSpec:
     debugging: tuple[str, ...] = ()
     clock: ClockSetting = ClockSetting()
     outside: str | None = None
+    ntp: NtpService = NtpService()
     run_root: Path = RUN_DIRECTORY
 
     @property

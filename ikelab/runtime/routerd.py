@@ -45,6 +45,7 @@ from ikelab.runtime.files import NodeFiles
 from ikelab.runtime.http import HttpServer, fetch
 from ikelab.runtime.keys import OsDhKeys, OsRng, OsRsaKeys
 from ikelab.runtime.links import Links
+from ikelab.runtime.node_time import NodeTime, TimeAction, fact_of
 from ikelab.runtime.nodespec import NodeSpec
 from ikelab.runtime.ping import ping
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
@@ -68,8 +69,7 @@ class RouterProcess:
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
         self._loop = asyncio.get_running_loop()
-        path = spec.lab_clock_path
-        lab_clock = LabClock.open(path) if path.exists() else LabClock()
+        lab_clock = LabClock.of(spec.lab_clock_path)
         self._clock = NodeClock(lab_clock, spec.clock)
         rng = OsRng()
         spec.data_dir.mkdir(mode=0o700, exist_ok=True)
@@ -117,11 +117,12 @@ class RouterProcess:
                 "ready": lambda of: self._ready,
                 "fetched": lambda of: self._fetching == 0,
                 "idle": lambda of: self._bringing == 0 and not self._answers.waiting,
-                "answered-ike": lambda of: not self.router.isakmp.awaits_answer,
+                "answered-by-peers": lambda of: not self.router.awaits_answer,
                 **router_conditions(self.router),
             }
         )
-        turns = Turns(self.router, self._clock, self.conditions, self._fire, lambda: self._traffic)
+        self._time = NodeTime(self._loop, self.router, self._clock, self._feed)
+        turns = Turns(self.router, self._clock, self.conditions, self._fire, self._count_traffic)
         self._control = ControlServer(
             spec.control_path,
             {
@@ -155,6 +156,7 @@ class RouterProcess:
         if self._web is not None:
             await self._web.close()
         self._udp.close()
+        self._time.close()
         self.plane.close()
         await self._control.close()
         self._trace.close()
@@ -176,6 +178,7 @@ class RouterProcess:
         }
         self._udp.apply(wanted, nat_t=config.nat_transparency)
         self._apply_tunnels(config)
+        self._time.apply(config)
         await self._apply_web(config)
 
     def _apply_tunnels(self, config: RunningConfig) -> None:
@@ -269,6 +272,9 @@ class RouterProcess:
         self._settle()
         return answer.text + await self._finish(answer)
 
+    def _count_traffic(self) -> int:
+        return self._traffic + self._time.traffic
+
     def _fire(self) -> None:
         self._timer = None
         self._feed(isakmp.TimerFired())
@@ -316,6 +322,13 @@ class RouterProcess:
         self.conditions.changed()
 
     def _carry_out(self, action: NodeAction) -> None:
+        if isinstance(action, TimeAction):
+            self._print()  # what was said before has the date of then
+            changed = self._time.carry_out(action)
+            self._say(fact_of(action))  # with the new date
+            if changed is not None:
+                self._feed(changed)
+            return
         self._say(action)
         match action:
             case isakmp.SendDatagram():

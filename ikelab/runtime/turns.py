@@ -8,9 +8,9 @@ node a turn, and goes on from what they answer (`lab/advance.py`):
         "busy": false, "unanswered": false, "traffic": 17}
 
 due, routine: seconds until the first timer of either kind, and its label; null: there is none.
-busy: a file or web page did not come in the time that was given. unanswered: the peer of an IKE
-exchange has not answered yet; `patience`: seconds to wait for that. traffic: messages that this
-node has sent to other nodes or had from them so far, of all kinds.
+busy: a file or web page did not come in the time that was given. unanswered: a peer of an IKE
+exchange or an NTP server has not answered yet; `patience`: seconds to wait for that. traffic:
+messages that this node has sent to other nodes or had from them so far, of all kinds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PATIENCE = 10.0  # the most anybody may ask for
 class Turns:
     """Answers `turn`. fire: gives the router `TimerFired`. traffic: messages so far.
 
-    conditions: has "idle", no transfer is under way, and "answered", no peer is waited for.
+    conditions: has "idle", no transfer is under way, and "answered-by-peers", none is waited for.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Turns:
             self._fire()
             await asyncio.sleep(0)
         idle = await self._conditions.wait("idle", None, REST_SECONDS)
-        answered = await self._conditions.wait("answered-ike", None, patience)
+        answered = await self._conditions.wait("answered-by-peers", None, patience)
         # What has reached our sockets meanwhile is read before we say how things stand.
         for _ in range(2):
             await asyncio.sleep(0)

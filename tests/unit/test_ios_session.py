@@ -316,7 +316,7 @@ def test_question_mark_after_a_blank_lists_what_may_follow() -> None:
 
 
 def test_question_mark_at_a_complete_show_command_offers_the_bar_and_the_end() -> None:
-    assert console().help("show clock ") == "  |     Output modifiers\n  <cr>\n"
+    assert console().help("show version ") == "  |     Output modifiers\n  <cr>\n"
 
 
 def test_question_mark_after_a_part_of_a_word_lists_the_words() -> None:
