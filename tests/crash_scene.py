@@ -40,7 +40,7 @@ from ikelab.pki.ca_events import HttpIn, RequestGranted, RequestRefused
 from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.recovery import StorageContents
 from ikelab.pki.scep import PkiStatus
-from ikelab.runtime.ftp import parse_ftp_url, read_files, store_files
+from ikelab.runtime.ftp import OthersFile, parse_ftp_url, read_files, store_files
 from ikelab.runtime.nodespec import FtpUser
 from ikelab.runtime.storaged import Storage
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
@@ -161,9 +161,11 @@ class Host:
     def _store(self, action: StoreFile) -> FileStored | FileNotStored:
         assert action.url is not None
         try:
-            store_files(parse_ftp_url(action.url), [(action.name, action.octets)])
+            files = [(action.name, action.octets)]
+            store_files(parse_ftp_url(action.url), files, action.replaces)
         except LabError as error:
-            return FileNotStored(action.server, action.order, str(error))
+            is_others = isinstance(error, OthersFile)
+            return FileNotStored(action.server, action.order, str(error), is_others)
         return FileStored(action.server, action.order)
 
     def _read(self, action: ReadStorage) -> StorageRead | StorageNotRead:

@@ -25,7 +25,8 @@ class StoreFile:
     """Action: write one file of a certificate server; answered by `FileStored` or `...NotStored`.
 
     order: comes back with the answer. url: `database url`, None for the node's own nvram. Files of
-    one server come one at a time, in order; the same one comes again until it is stored.
+    one server come one at a time, in order; the same one comes again until it is stored. replaces:
+    what a file of this name must hold if there is one, None for anything.
     """
 
     server: str
@@ -33,6 +34,7 @@ class StoreFile:
     url: str | None
     name: str
     octets: bytes = field(repr=False)
+    replaces: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,12 @@ class FileStored:
 
 @dataclass(frozen=True, slots=True)
 class FileNotStored:
-    """Event: it is not. reason: for a person."""
+    """Event: it is not. reason: for a person. is_others: the file there is not what it replaces."""
 
     server: str
     order: int
     reason: str
+    is_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ikelab.node.events import (
 )
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import FileLoaded, FileWritten, ServerNotStarted, StorageUnreadable
-from ikelab.pki.cert_server import CertificateServer
+from ikelab.pki.cert_server import CertificateServer, ServerState
 from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.recovery import wanted_files
 from ikelab.pki.store import Nvram, StorageFile
@@ -43,7 +43,8 @@ class StorageQueue:
 
     tickets: numbers for the files on their way, of the whole router: a late answer to a server
     that was removed is none to the next of its name. ticket, sent: the file under way. retry_at:
-    after a failure. opening: handle of the reading of a start.
+    after a failure. opening: handle of the reading of a start. serial: the .ser file as it was read
+    or written last: where it has become another, two servers of this name give away numbers.
     """
 
     server: CertificateServer
@@ -52,6 +53,7 @@ class StorageQueue:
     sent: StorageFile | None = None
     retry_at: float | None = None
     opening: str | None = None
+    serial: bytes | None = None
 
     # --- the start ----------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class StorageQueue:
         if isinstance(event, StorageNotRead):
             return self._lose(f"{name}.ser", event.reason, now)
         self.retry_at = None
+        self.serial = event.contents.files.get(f"{name}.ser")
         loaded: list[NodeAction] = [
             FileLoaded(name, file, len(octets))
             for file, octets in sorted(event.contents.files.items(), reverse=True)
@@ -112,7 +115,17 @@ class StorageQueue:
             return []
         file, config = waiting[0], self.server.config
         self.sent, self.ticket = file, next(self.tickets)
-        return [StoreFile(config.name, self.ticket, config.database_url, file.name, file.octets)]
+        url, replaces = config.database_url, self._replaces(file)
+        return [StoreFile(config.name, self.ticket, url, file.name, file.octets, replaces)]
+
+    def _replaces(self, file: StorageFile) -> bytes | None:
+        """What may be there: of a number's own files only the same."""
+        if self._is_serial(file):
+            return self.serial
+        return file.octets if file.name.endswith((".crt", ".cnm")) else None
+
+    def _is_serial(self, file: StorageFile) -> bool:
+        return file.name == f"{self.server.config.name}.ser"
 
     def handle(self, event: FileStored | FileNotStored, now: Now) -> list[NodeAction]:
         """What became of the file under way."""
@@ -122,7 +135,11 @@ class StorageQueue:
         self.sent = None
         if isinstance(event, FileStored):
             self.server.store.acknowledge_file(file.order)
+            if self._is_serial(file):
+                self.serial = file.octets
             return [FileWritten(event.server, file.name, len(file.octets)), *self.pump()]
+        if event.is_others and self.server.state is ServerState.ENABLED:
+            return self._lose(file.name, event.reason, now)
         self.retry_at = now.elapsed + RETRY_SECONDS
         url = self.server.config.database_url or "nvram:"
         return [StorageUnreachable(event.server, url, event.reason, RETRY_SECONDS)]

@@ -15,7 +15,7 @@ from datetime import datetime
 class HttpRequest:
     """Action: ask a web server. handle: comes back in the reply. method: "GET" or "POST".
 
-    limit: octets of the answer's body; a larger one is not read to its end.
+    limit: octets of the answer's body; a larger one is not read to its end. seconds: for all of it.
     """
 
     handle: str
@@ -24,6 +24,7 @@ class HttpRequest:
     body: bytes = b""
     content_type: str = ""
     limit: int = 65536
+    seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

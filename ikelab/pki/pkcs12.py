@@ -42,6 +42,8 @@ from ikelab.pki.pem import PemBlock
 from ikelab.pki.x509 import Certificate, format_name, load_certificate
 
 _MAX_FILE = 1 << 18
+# Each may ask for the most iterations: together they stay under two seconds. Real files have two.
+_MAX_ENCRYPTED = 4
 _DATA = "1.2.840.113549.1.7.1"
 _ENCRYPTED_DATA = "1.2.840.113549.1.7.6"
 _SHROUDED_KEY = "1.2.840.113549.1.12.10.1.2"
@@ -222,6 +224,7 @@ def _check_protection(octets: bytes, legacy: bool) -> None:
     if mac is None:
         raise PkiError("unsupported-algorithm", "a PKCS #12 file without a MAC proves no password")
     _check_mac(mac, legacy)
+    encrypted_parts = 0
     for part in der.parse(content, strict=False).expect(der.SEQUENCE).children():
         kind = part.fields().take(der.OBJECT_IDENTIFIER).oid()
         if kind == _ENCRYPTED_DATA:
@@ -230,18 +233,25 @@ def _check_protection(octets: bytes, legacy: bool) -> None:
             encrypted = inside.take(der.SEQUENCE).fields()
             encrypted.take(der.OBJECT_IDENTIFIER)
             check_encryption("the PKCS #12 file", encrypted.take(der.SEQUENCE), legacy=legacy)
+            encrypted_parts += 1
         elif kind == _DATA:
-            _check_bags(_content(part, _DATA).octets(), legacy)
+            encrypted_parts += _check_bags(_content(part, _DATA).octets(), legacy)
         else:
             raise PkiError("unsupported-algorithm", f"a PKCS #12 file with a part of kind {kind}")
+        if encrypted_parts > _MAX_ENCRYPTED:
+            raise der.malformed(f"more than {_MAX_ENCRYPTED} encrypted parts")
 
 
-def _check_bags(octets: bytes, legacy: bool) -> None:
+def _check_bags(octets: bytes, legacy: bool) -> int:
+    """How many keys are inside."""
+    count = 0
     for bag in der.parse(octets, strict=False).expect(der.SEQUENCE).children():
         fields = bag.fields()
         if fields.take(der.OBJECT_IDENTIFIER).oid() == _SHROUDED_KEY:
             key = fields.take(der.explicit(0)[0]).only(der.SEQUENCE).fields()
             check_encryption("the private key", key.take(der.SEQUENCE), legacy=legacy)
+            count += 1
+    return count
 
 
 def _check_mac(mac: der.Element, legacy: bool) -> None:

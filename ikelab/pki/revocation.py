@@ -31,6 +31,10 @@ from ikelab.types import Now
 
 # "Parsed CRL cache maximum size is 65536 bytes", in the guide's `show crypto pki crls`.
 CACHE_LIMIT = 65536
+
+CRL_SECONDS = 5.0
+"""How long a CRL may take to come, from the first octet sent to the last received."""
+
 _MAX_WAITING = 256  # checks of handshakes that wait for CRLs at one time
 _MAX_CERTIFICATES = 16  # of one peer; the longest chain of any CA hierarchy here has four
 _MAX_URL = 1024
@@ -284,7 +288,7 @@ class RevocationChecker:
         self._sent += 1
         handle = f"crl {self._sent}"
         self._fetches[handle] = _Fetch(url, ca, waiting)
-        return [HttpRequest(handle, "GET", url, limit=self._limit)]
+        return [HttpRequest(handle, "GET", url, limit=self._limit, seconds=CRL_SECONDS)]
 
     def _accept(self, fetch: _Fetch, event: HttpReply | HttpFailed, at: datetime) -> Crl:
         """Verify what was fetched and cache it. Raises PkiError; the cache is then as before."""

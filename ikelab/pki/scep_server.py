@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from ikelab.errors import PkiError
 from ikelab.pki import scep
+from ikelab.pki.algorithms import refuse_weak
 from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
 from ikelab.pki.cms import build_degenerate
-from ikelab.pki.envelope import check_recipient, find_recipient
+from ikelab.pki.envelope import find_recipient
 from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
 from ikelab.pki.scep_query import decode_message, read_query
@@ -210,13 +211,13 @@ class ScepServer:
 
         Nobody proves to know what is in it, and CBC lets it be changed: where an answer told good
         padding from bad, a captured request with its password could be read octet by octet
-        (Vaudenay 2002). So whatever is wrong inside has one answer a type, and a poll, whose
-        content is of no use, is not opened.
+        (Vaudenay 2002). So whatever is wrong with it, the recipient too, has one answer a type,
+        and a poll, whose content is of no use, is not opened.
         """
         scep.verify_message(message, legacy=self._legacy)
         if message.envelope is None:
             raise _bad_request("no-content", "the message has no envelope")
-        check_recipient(message.envelope, self._issuer.signer, legacy=self._legacy)
+        refuse_weak("the message", legacy=self._legacy, cipher=message.envelope.cipher)
         match message.message_type:
             case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
                 return self._enroll(message, now, notices)

@@ -17,7 +17,7 @@ from ikelab.node.events import (
     StoreFile,
 )
 from ikelab.pki.recovery import StorageContents
-from ikelab.runtime.ftp import download, upload
+from ikelab.runtime.ftp import OthersFile, download, upload
 
 
 class NodeFiles:
@@ -37,11 +37,13 @@ class NodeFiles:
         try:
             if action.url is None:
                 # In a thread: a CA goes on issuing while the disk takes its time.
-                await asyncio.to_thread(_write, self._nvram / action.name, action.octets)
+                path = self._nvram / action.name
+                await asyncio.to_thread(_write, path, action.octets, action.replaces)
             else:
-                await upload(action.url, action.name, action.octets)
+                await upload(action.url, action.name, action.octets, action.replaces)
         except IkelabError as error:
-            return FileNotStored(action.server, action.order, str(error))
+            is_others = isinstance(error, OthersFile)
+            return FileNotStored(action.server, action.order, str(error), is_others)
         return FileStored(action.server, action.order)
 
     async def read(self, action: ReadStorage) -> StorageRead | StorageNotRead:
@@ -56,10 +58,12 @@ class NodeFiles:
         return StorageRead(action.handle, StorageContents(names, files))
 
 
-def _write(path: Path, octets: bytes) -> None:
+def _write(path: Path, octets: bytes, replaces: bytes | None) -> None:
     """Written beside, flushed, renamed; the directory too, or the name might not last."""
     beside = path.with_name(path.name + ".tmp")
     try:
+        if replaces is not None and path.exists() and path.read_bytes() not in (replaces, octets):
+            raise OthersFile(path.name)
         with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
             stream.write(octets)
             stream.flush()

@@ -25,12 +25,22 @@ T = TypeVar("T")
 
 _PORT = 21
 _SECONDS = 10.0  # for connecting and for each reply: a dead host must not hold a CA up for long
-_TRANSFER_SECONDS = 30.0  # for a whole file read: nor one that sends an octet now and then
+_TRANSFER_SECONDS = 30.0  # for a whole file: nor one that takes an octet now and then
 _MAX_FILE = 1 << 22  # octets; a CRL of 100,000 entries has 3.7 million
 _MAX_NAMES = 1 << 18
 
 # Names of files come from serial numbers and server names; nothing else may reach the host.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+class OthersFile(LabError):
+    """A file is there that somebody else has written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is not as this server left it, so another writes to its storage: stop that"
+            " one, move its file away, then `no shutdown`"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +79,15 @@ def parse_ftp_url(url: str) -> FtpTarget:
     return target
 
 
-async def upload(url: str, name: str, octets: bytes) -> None:
+async def upload(url: str, name: str, octets: bytes, replaces: bytes | None = None) -> None:
     """Store one file under its final name, replacing an older one.
 
-    Raises ConfigError (the URL) or LabError (the host, the account, the transfer). The work is
-    done in a thread; a cancelled caller leaves it to end by itself.
+    replaces: what the older one must hold, None for anything. Raises ConfigError (the URL),
+    OthersFile or LabError (the host, the account, the transfer). The work is done in a thread; a
+    cancelled caller leaves it to end by itself.
     """
     target = parse_ftp_url(url)
-    await _in_thread(lambda: store_files(target, [(name, octets)]))
+    await _in_thread(lambda: store_files(target, [(name, octets)], replaces))
 
 
 async def download(url: str, pattern: str) -> tuple[tuple[str, ...], dict[str, bytes]]:
@@ -119,13 +130,18 @@ async def _in_thread(work: Callable[[], T]) -> T:
     return await done
 
 
-def store_files(target: FtpTarget, files: Sequence[tuple[str, bytes]]) -> None:
+def store_files(
+    target: FtpTarget, files: Sequence[tuple[str, bytes]], replaces: bytes | None = None
+) -> None:
     """Store files one after the other over one connection; blocks. Raises as `upload`."""
     for name, _ in files:
         if not _FILE_NAME.fullmatch(name):
             raise LabError(f"{name!r} is no name for a file on a storage host")
     with _session(target) as session:
         for name, octets in files:
+            if replaces is not None:
+                session.doing = f"looking at {name}"
+                _refuse_others(session.ftp, name, (replaces, octets))
             session.doing = f"storing {name}"
             _store(session.ftp, name, octets)
 
@@ -173,11 +189,28 @@ def _session(target: FtpTarget) -> Iterator[_Session]:
 def _store(ftp: ftplib.FTP, name: str, octets: bytes) -> None:
     """One file: temporary name, size, rename."""
     temporary = f"{name}.tmp"
-    ftp.storbinary(f"STOR {temporary}", io.BytesIO(octets))  # sets TYPE I, which SIZE needs
+    deadline = time.monotonic() + _TRANSFER_SECONDS
+
+    def sent(block: bytes) -> None:
+        if time.monotonic() > deadline:
+            raise ftplib.Error(f"not all of it was taken in {_TRANSFER_SECONDS:g} s")
+
+    # storbinary sets TYPE I, which SIZE needs.
+    ftp.storbinary(f"STOR {temporary}", io.BytesIO(octets), callback=sent)
     size = ftp.size(temporary)
     if size != len(octets):
         raise ftplib.Error(f"only {size} of {len(octets)} octets arrived")
     ftp.rename(temporary, name)
+
+
+def _refuse_others(ftp: ftplib.FTP, name: str, ours: tuple[bytes, bytes]) -> None:
+    """ours: what was there, and what is to be, for the answer to that may have been lost."""
+    try:
+        found = _retrieve(ftp, name)
+    except ftplib.error_perm:
+        return  # no such file; where it is another fault, storing will tell
+    if found not in ours:
+        raise OthersFile(name)
 
 
 def _list(ftp: ftplib.FTP) -> tuple[str, ...]:

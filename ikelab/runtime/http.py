@@ -36,6 +36,7 @@ _CHUNK = 4096  # h11 sees the header's limit broken once per read, so it may be 
 _REPLY_HEADER = 16384  # octets of an answer's status line and header fields
 _LINGER_SECONDS = 1.0  # how long to read the other side out before the socket goes
 _LINGER_OCTETS = 1 << 18  # and how much: who sends more after the answer is not listening
+_MAX_INTERIM = 8  # 1xx answers before the one that counts; we ask for none
 _SEND_BUFFER = 1 << 17  # octets of answers on their way; the kernel doubles it
 _SCHEME_PORT = 80
 # Reasons of refusals, for the log; the rest is "not-http".
@@ -281,18 +282,18 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def fetch(request: HttpRequest, *, timeout: float = 10.0) -> HttpReply | HttpFailed:
-    """Ask a web server of the lab once. timeout: seconds.
+async def fetch(request: HttpRequest) -> HttpReply | HttpFailed:
+    """Ask a web server of the lab once.
 
     Only `http://` with a dotted address: a lab has no DNS, and no file of it may make us ask the
     host's. Redirects come back as the 3xx they are. Never raises for what the network does.
     """
     try:
         address, port, target = _parse_url(request.url)
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(request.seconds):
             return await _fetch(request, address, port, target)
     except TimeoutError:
-        return HttpFailed(request.handle, f"no answer in {timeout:g} s")
+        return HttpFailed(request.handle, f"no answer in {request.seconds:g} s")
     except OSError as error:
         # asyncio's own text is "Connect call failed ('10.0.0.1', 80)"
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -355,6 +356,7 @@ async def _read_reply(
     handle, limit = request.handle, request.limit
     response: h11.Response | None = None
     body = bytearray()
+    interim = 0
     while True:
         match event := http.next_event():
             case h11.Response():
@@ -368,7 +370,9 @@ async def _read_reply(
                 assert response is not None
                 return HttpReply(handle, response.status_code, _media_type(response), bytes(body))
             case h11.InformationalResponse():
-                pass
+                interim += 1
+                if interim > _MAX_INTERIM:
+                    return HttpFailed(handle, "one interim answer after the other")
             case _:
                 assert event is h11.NEED_DATA or event is h11.PAUSED
                 octets = await reader.read(_CHUNK)

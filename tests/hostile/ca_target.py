@@ -31,8 +31,10 @@ FAILURES = {
 class CaTarget:
     """The server `root-ca`; `asker` makes those who talk to it."""
 
+    legacy = False
+
     def __init__(self, **config: object) -> None:
-        self.scene = Scene()
+        self.scene = Scene(legacy=self.legacy)
         self.scene.server("root-ca", **config)
         self.server: CertificateServer = self.scene.start("root-ca")
         self.secrets: list[str] = []

@@ -21,19 +21,19 @@ TURNED_AWAY = "HTTP 400"
 _MESSAGE_TYPE, _TRANSACTION = "2.16.840.1.113733.1.9.2", "2.16.840.1.113733.1.9.7"
 _SENDER_NONCE = "2.16.840.1.113733.1.9.5"
 _COMPRESSED_DATA = "1.2.840.113549.1.9.16.1.9"
-_BLOCK = 16
+_OIDS = {"aes128": "2.16.840.1.101.3.4.1.2", "des3": "1.2.840.113549.3.7", "des": "1.3.14.3.2.7"}
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The parts of an EnvelopedData for the CA, AES-128 unless said otherwise."""
+    """The parts of an EnvelopedData for the CA. cipher: dotted."""
 
     issuer: bytes
     serial: int
     encrypted_key: bytes
     iv: bytes
     ciphertext: bytes
-    cipher: str = "2.16.840.1.101.3.4.1.2"
+    cipher: str
 
     @classmethod
     def of(cls, target: CaTarget, octets: bytes) -> Envelope:
@@ -43,7 +43,7 @@ class Envelope:
         read = envelope.read_envelope(content)
         own = target.victim.ca
         key = read.recipients[0].encrypted_key
-        return cls(own.issuer, own.serial, key, read.iv, read.ciphertext)
+        return cls(own.issuer, own.serial, key, read.iv, read.ciphertext, _OIDS[read.cipher])
 
     def build(self) -> bytes:
         recipient = der.sequence(
@@ -63,7 +63,7 @@ class Envelope:
     def flipped(self, block: int, bits: int = 0x80) -> Envelope:
         """The last octet of a block changed, counted from the end: -1 is the last one."""
         octets = bytearray(self.ciphertext)
-        octets[len(octets) + (block + 1) * _BLOCK - 1] ^= bits
+        octets[len(octets) + (block + 1) * len(self.iv) - 1] ^= bits
         return replace(self, ciphertext=bytes(octets))
 
 
@@ -121,16 +121,43 @@ def decryption_oracle(target: CaTarget) -> Iterator[Shot]:
         assert len(lengths) == 1, f"{kind.name}: answers of {sorted(lengths)} octets"
 
 
+class OldCaTarget(CaTarget):
+    """A CA of `mode: legacy`, whose clients encrypt with DES and sign with SHA-1 or MD5."""
+
+    legacy = True
+
+
+@case(
+    "E11c",
+    "decryption-oracle-of-2009",
+    precedent="the same in 3DES, whose blocks of 8 octets are read in half the tries",
+    expected="whatever a captured ciphertext decrypts to, the answer is the same",
+    target=ca(OldCaTarget),
+)
+def decryption_oracle_of_2009(target: CaTarget) -> Iterator[Shot]:
+    for cipher in ("des3", "des"):
+        victim = replace(target.victim, cipher=cipher, transaction_id=f"VICTIM {cipher}")
+        captured = Envelope.of(target, victim.pkcs_req(challenge="0123456789ABCDEF"))
+        lengths: set[int] = set()
+        for what, form in _forms(target, captured):
+            octets = signed(target.evil, form.build())
+            yield Shot(f"{cipher} with {what}", _measured(target, octets, lengths), BAD_CHECK)
+        assert len(lengths) == 1, f"{cipher}: answers of {sorted(lengths)} octets"
+    target.secrets.append("0123456789ABCDEF")
+
+
 def _forms(target: CaTarget, captured: Envelope) -> list[tuple[str, Envelope]]:
     public = target.victim.ca.public_key
     size = public.key_size // 8
+    block = len(captured.iv)
     return [
         ("the captured ciphertext as it is", captured),
+        ("another recipient", replace(captured, serial=7)),
         ("its padding broken", captured.flipped(-2)),
         ("its padding of another length", captured.flipped(-2, 0x01)),
         ("good padding, garbage inside", captured.flipped(-5)),
-        ("garbage in front", replace(captured, iv=bytes(_BLOCK))),
-        ("fewer blocks", replace(captured, ciphertext=captured.ciphertext[:-_BLOCK])),
+        ("garbage in front", replace(captured, iv=bytes(block))),
+        ("fewer blocks", replace(captured, ciphertext=captured.ciphertext[:-block])),
         ("an RSA block that is none", replace(captured, encrypted_key=b"\x01" * size)),
         ("an RSA block of one octet", replace(captured, encrypted_key=b"\x01")),
         ("an RSA block above the modulus", replace(captured, encrypted_key=b"\xff" * size)),
@@ -139,7 +166,7 @@ def _forms(target: CaTarget, captured: Envelope) -> list[tuple[str, Envelope]]:
                 f"a key of {n} octets",
                 replace(captured, encrypted_key=public.encrypt(bytes(n), _V15)),
             )
-            for n in (0, 15, 16, 24)
+            for n in (0, 7, 8, 15, 16, 24)
         ),
     ]
 
@@ -189,6 +216,12 @@ def broken_cms(target: CaTarget) -> Iterator[Shot]:
         ("no envelope", None, "FAILURE badRequest", "no-content"),
         ("another recipient", replace(good, serial=7).build(), BAD_CHECK, "wrong-recipient"),
         ("single DES", _single_des(good).build(), BAD_ALG, "weak-algorithm"),
+        (
+            "triple DES",
+            replace(_single_des(good), cipher=_OIDS["des3"]).build(),
+            BAD_ALG,
+            "weak-algorithm",
+        ),
     ):
         yield Shot(what, target.posting(signed(evil, content)), answer, reason)
     for what, content, reason in (
@@ -230,5 +263,5 @@ def _zip() -> bytes:
     return cms.content_info(_COMPRESSED_DATA, der.sequence(der.integer(0), inner))
 
 
-def _single_des(good: Envelope) -> Envelope:
-    return replace(good, cipher="1.3.14.3.2.7", iv=bytes(8))
+def _single_des(good: Envelope, cipher: str = "des") -> Envelope:
+    return replace(good, cipher=_OIDS[cipher], iv=bytes(8))

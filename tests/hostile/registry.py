@@ -19,7 +19,18 @@ GROWTH = 10_000_000
 
 # Cases against the certificate server and a router's check of certificates: their targets are
 # made of the tests' own scenes.
-_MODULES = ("enrollment", "messages", "requests", "certificates", "revocation", "web", "clocks")
+_MODULES = (
+    "enrollment",
+    "messages",
+    "requests",
+    "certificates",
+    "fetching",
+    "revocation",
+    "web",
+    "storage",
+    "archives",
+    "clocks",
+)
 _PAGE = 4096
 
 

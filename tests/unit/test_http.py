@@ -321,7 +321,7 @@ def test_bad_answers_are_failures_with_a_reason(octets: bytes, reason: str) -> N
 
 def test_drip_feed_meets_the_time_limit() -> None:
     octets = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
-    reply, _ = answering(octets, lambda port: fetch(get(port), timeout=0.05), close=False)
+    reply, _ = answering(octets, lambda port: fetch(replace(get(port), seconds=0.05)), close=False)
     assert reply == HttpFailed("h", "no answer in 0.05 s")
 
 
