@@ -29,11 +29,16 @@ from ikelab.wire.numbers import ISAKMP_PORT, EncapsulationMode, ExchangeType
 from ikelab.wire.payloads import Proposal
 
 NO_COOKIE = bytes(8)
+CROSSING_SECONDS = 10.0  # one retransmission
 REKEY_SECONDS = 30.0  # before the end, as IOS renegotiates IPsec SAs
 # Without progress: five attempts of the initiator at ten seconds; and before anybody has shown
 # that our first message reached it, as long as strongSwan waits.
 HALF_OPEN_SECONDS = 60.0
 UNVERIFIED_SECONDS = 30.0
+
+
+Rank = tuple[float, bytes, bytes]
+"""When something was established here, and two numbers of it that both sides know."""
 
 
 @dataclass(slots=True)
@@ -120,6 +125,11 @@ class IsakmpSa:
         """Seconds without progress after which a half-open SA is given up."""
         is_unverified = self.state in (State.IKE_R_MM2, State.IKE_R_AM2)
         return UNVERIFIED_SECONDS if is_unverified else HALF_OPEN_SECONDS
+
+    @property
+    def rank(self) -> Rank:
+        """Which of two is the newer, or, where they crossed, which both sides prefer."""
+        return self.established or 0.0, self.cky_i, self.cky_r
 
     @property
     def role(self) -> str:
@@ -222,6 +232,12 @@ class IpsecPair:
     proxies: tuple[ProxyIdentity, ProxyIdentity] | None = None
 
     @property
+    def rank(self) -> Rank:
+        """Which of two is the newer, or, where they crossed, which both sides prefer."""
+        low, high = sorted((self.inbound_spi, self.outbound_spi))
+        return self.established, low, high
+
+    @property
     def expires(self) -> float:
         """Seconds of `Now.elapsed`."""
         return self.established + self.lifetime_seconds
@@ -243,6 +259,17 @@ class PeerStruct:
 
     handle: int
     count: int = 0
+
+
+def _is_newer(one: Rank, other: Rank, lifetime: int) -> bool:
+    """Whether `one` takes the place of `other`.
+
+    Two that were made at once crossed: either side began one, and each may have seen the other
+    come first. There the numbers decide, which both sides know, so that only one has a successor.
+    """
+    apart = one[0] - other[0]
+    crossed = abs(apart) <= min(CROSSING_SECONDS, lifetime / 8)  # under any span of a rekeying
+    return one[1:] > other[1:] if crossed else apart > 0
 
 
 @dataclass(slots=True)
@@ -346,10 +373,21 @@ class SaTable:
         return (pair for pair in list(self.pairs.values()) if pair.remote == remote)
 
     def is_superseded(self, pair: IpsecPair) -> bool:
-        """Whether a newer pair carries the same flow."""
+        """Whether a newer pair carries the same flow, and this one needs no successor."""
         return any(
-            other.flow.name == pair.flow.name and other.established > pair.established
+            _is_newer(other.rank, pair.rank, pair.lifetime_seconds)
             for other in self.pairs.values()
+            if other.flow.name == pair.flow.name and other is not pair
+        )
+
+    def is_renewed(self, sa: IsakmpSa) -> bool:
+        """Whether a newer ISAKMP SA with the same peer and profile takes this one's place."""
+        return any(
+            _is_newer(other.rank, sa.rank, sa.lifetime)
+            for other in self.sas.values()
+            if other.is_complete
+            and other is not sa
+            and (other.remote, other.profile) == (sa.remote, sa.profile)
         )
 
     def deadlines(self) -> list[tuple[float, str]]:

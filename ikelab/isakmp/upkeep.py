@@ -149,8 +149,7 @@ class Upkeep:
         if sa.rekey_at is None or sa.rekey_at > now.elapsed:
             return []
         sa.rekey_at = None
-        is_newest = self._table.established_with(sa.remote) is sa
-        if not is_newest or not any(self._table.pairs_with(sa.remote)):
+        if self._table.is_renewed(sa) or not any(self._table.pairs_with(sa.remote)):
             return []
         told = Trace(sa.remote, sa.conn_id, "rekeying-isakmp", ())
         profile = sa.requested_profile or sa.profile
