@@ -97,7 +97,12 @@ class Succession(TrustpointCore):
         return Timer.at(date, f"{self.config.name}: next CA certificate in force")
 
     def _wants_look(self) -> bool:
-        """Whether the CA has let us know that it has another certificate than the one we hold."""
+        """Whether the CA has let us know that it has another certificate than the one we hold.
+
+        Without a URL nobody can be asked (certificates that were brought in or pasted).
+        """
+        if self.config.enrollment_url is None:
+            return False
         if generations.outlives_its_ca(self._stored):
             return True
         return "GetNextCACert" in self._stored.capabilities and self._stored.beside is None

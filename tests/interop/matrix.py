@@ -57,6 +57,7 @@ _SW, _LS, _SCAN = range(3)
 _E, _U = "test_engine_against_strongswan.py::", "test_engine_upkeep_with_strongswan.py::"
 _A, _M = "test_aggressive_with_strongswan.py::", "test_strongswan_main_mode.py::"
 _T, _C = "test_lifetimes_with_strongswan.py::", "test_bad_certificates_with_strongswan.py::"
+_I = "test_identities_with_strongswan.py::"
 _L, _S = "test_libreswan.py::", "test_ike_scan.py::"
 
 FEATURES = (
@@ -180,15 +181,28 @@ FEATURES = (
         Feature(
             f"certificate {words}",
             (
-                _one(_SW, 0, _C + "test_charon_refuses_ours", only=fault),
-                _one(_SW, 1, _C + "test_we_refuse_charons", only=fault),
+                _one(_SW, 0, _C + "test_charon_refuses_ours", only=f"{fault}-MM5"),
+                _one(_SW, 0, _C + "test_we_refuse_charons", only=f"{fault}-MM6"),
+                _one(_SW, 1, _C + "test_charon_refuses_ours", only=f"{fault}-MM6"),
+                _one(_SW, 1, _C + "test_we_refuse_charons", only=f"{fault}-MM5"),
             ),
         )
         for words, fault in (
             ("revoked", "revoked"),
             ("expired", "expired"),
-            ("of an unknown CA", "impostor"),
+            ("not valid yet", "not-yet-valid"),
+            ("of an unknown CA", "of-an-impostors-ca"),
+            ("of another identity", "of-another-name"),
         )
+    ),
+    Feature(
+        "identities: address, host name, DN, mailbox",
+        (
+            _one(_SW, 0, _I + "test_the_identity_is_compared_with_the_certificate", only="-we-"),
+            _one(
+                _SW, 1, _I + "test_the_identity_is_compared_with_the_certificate", only="-charon-"
+            ),
+        ),
     ),
     Feature(
         "CRL out of reach, strict and relaxed",

@@ -47,3 +47,4 @@ def test_the_identity_is_compared_with_the_certificate(start, segment, pki, kind
     router.wait_for(lambda: len(router.trace.esp) == 2, "pair on our side")
     assert f"authentication of '{charon_sees}' with RSA" in charon.log_file.read_text()
     assert we_see in router.log
+    assert "CERTFAIL" not in router.log  # it has its certificate, and no URL to ask anybody
