@@ -21,11 +21,14 @@ def verify_hash(public_key_info: bytes, signature: bytes, hash_value: bytes) -> 
     """Whether signature is the key's over hash_value. public_key_info: SubjectPublicKeyInfo, DER.
 
     libcrypto compares the whole padded block, so short padding, trailing octets or a DigestInfo
-    inside do not pass.
+    inside do not pass. It takes a signature without its leading zeros for the same number; RFC 8017
+    section 8.2.2 does not.
     """
     try:
         key = load_der_public_key(public_key_info)
         if not isinstance(key, RSAPublicKey):
+            return False
+        if len(signature) != (key.key_size + 7) // 8:
             return False
         # The library's type hints leave NoDigestInfo out for verify; its documentation has it.
         key.verify(signature, hash_value, PKCS1v15(), NoDigestInfo())  # type: ignore[arg-type]

@@ -30,8 +30,9 @@ from ikelab.runtime.nodespec import NodeKind, NodeSpec
 from ikelab.runtime.station import Station, identity_of
 from ikelab.script import MM5, Identity, Message, Peer
 from ikelab.types import Endpoint, Now
-from ikelab.wire.numbers import AuthMethod
-from ikelab.wire.payloads import NOTIFY
+from ikelab.wire.layer import Layer
+from ikelab.wire.numbers import AuthMethod, ProtocolId
+from ikelab.wire.payloads import DELETE, NOTIFY
 
 PORT = 5500  # where the attackers send from at the honest peer's address: 500 is its own
 _METHODS = {"rsa": AuthMethod.RSA_SIG, "psk": AuthMethod.PRE_SHARED_KEY}
@@ -212,6 +213,8 @@ class DeployedHub:
     def _leave(self) -> None:
         """Take down what the doubles have brought up: the router sends with the newest pair."""
         for peer in self._members:
+            if peer.states and peer.sa.is_complete and peer.spis_drawn:
+                peer.send(peer.phase2([_delete(peer.spis_drawn)]), self.end)
             peer.give(self.now(), Clear())
             while peer.outbox:
                 self.send(peer.outbox.pop(0).octets, peer.end)
@@ -233,6 +236,11 @@ class DeployedHub:
     def _log_size(self) -> int:
         path = self.place.hub.log_path
         return len(path.read_text(errors="replace")) if path.exists() else 0
+
+
+def _delete(spis: list[bytes]) -> Layer:
+    """Of ESP SAs, those too that only one message of a quick mode has made."""
+    return DELETE(protocol_id=ProtocolId.ESP, spi_size=4, spis=list(spis))
 
 
 def _without_notifies(message: Message) -> None:

@@ -18,6 +18,7 @@ from ikelab.isakmp.events import (
     Action,
     AllocateSpi,
     CheckPeerCert,
+    ConfigChanged,
     DatagramReceived,
     Event,
     InstallIpsecSa,
@@ -80,6 +81,7 @@ class Peer:
         self.log: list[Action] = []
         self.outbox: list[SendDatagram] = []
         self.received: list[bytes] = []
+        self.spis_drawn: list[bytes] = []
         self.kept: list[Kept] = []
         self.hold: set[type[Action]] = set()
         self.held: list[Action] = []
@@ -174,6 +176,10 @@ class Peer:
             return self.give(now, DatagramReceived(self.end, come_from, octets))
         return self._take(hook, octets, now, come_from)
 
+    def configure(self, config: IsakmpConfig, now: Now) -> None:
+        """Another configuration, for what begins from now on."""
+        self.give(now, ConfigChanged(config))
+
     def next_timer(self) -> Timer | None:
         """When `TimerFired` is wanted next."""
         return self.engine.next_timer()
@@ -204,7 +210,8 @@ class Peer:
                 self._leave(action)
             case AllocateSpi(handle):
                 # 1 to 255 are reserved (RFC 2406 section 2.1).
-                yield SpiAllocated(handle, b"\xc1" + self._rng.draw("spi", 3))
+                self.spis_drawn.append(b"\xc1" + self._rng.draw("spi", 3))
+                yield SpiAllocated(handle, self.spis_drawn[-1])
             case InstallIpsecSa():
                 yield IpsecInstallDone(action.handle)
             case CheckPeerCert(handle, _, certificates):

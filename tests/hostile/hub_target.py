@@ -48,6 +48,7 @@ crypto isakmp policy 2
  hash sha256
  authentication pre-share
  group 14
+crypto isakmp fragmentation
 crypto isakmp key {secret} address 192.0.2.4
 crypto ipsec transform-set AES esp-aes 256 esp-sha256-hmac
  mode transport

@@ -1,0 +1,71 @@
+"""`ikelab attack`: cases against a deployed lab, what is printed, the capture, and no harm done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.hostile]
+ROOT = Path(__file__).parents[2]
+IKELAB = str(Path(sys.executable).with_name("ikelab"))
+LAB = "first-tunnel"
+
+
+def ikelab(*words: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [IKELAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[None]:
+    ikelab("deploy", LAB)
+    yield
+    ikelab("destroy", LAB)
+
+
+def attack(name: str, out: Path) -> dict[str, object]:
+    return json.loads(ikelab("attack", "-l", LAB, name, "--out", str(out), "--format", "json"))
+
+
+# One of each family, and those that touch the honest peer's tunnel most.
+@pytest.mark.parametrize("name", ["A09", "B01", "B06", "B09", "B10", "C03", "C06", "D01", "D03"])
+def test_an_attack_on_a_deployed_lab_is_refused_and_does_no_harm(
+    lab: None, name: str, tmp_path: Path
+) -> None:
+    told = attack(name, tmp_path)
+    missed = [step for step in told["steps"] if not step["as_expected"]]
+    assert not missed and not told["harm"] and told["steps"]
+    assert Path(str(told["capture"])).stat().st_size > 10_000
+
+
+def test_what_is_printed(lab: None, tmp_path: Path) -> None:
+    said = ikelab("attack", "-l", LAB, "short-datagrams", "--out", str(tmp_path))
+    assert "against hub (192.168.159.242:500) of first-tunnel, from spoke1 and a stranger" in said
+    assert "ok      27 octets: silence (malformed)" in said
+    assert "ok      the honest tunnel carries packets" in said
+    assert "Counters raised: malformed 4" in said
+    assert "WIRESHARK_CONFIG_DIR=" in said
+
+
+def test_what_a_deployed_lab_cannot_show_is_left_out_and_said(lab: None, tmp_path: Path) -> None:
+    assert "clock" in str(attack("B02", tmp_path)["left_out"])
+
+
+def test_mistakes_are_told() -> None:
+    assert "no attack is called 'A99'" in ikelab("attack", "A99", code=2)
+    assert "cannot be played" in ikelab("attack", "C11", code=2)
+    assert "which attack?" in ikelab("attack", code=2)
+
+
+def test_the_list_names_every_case_without_a_lab() -> None:
+    listed = json.loads(ikelab("attack", "--list", "--format", "json"))
+    assert {"A01", "B14", "C13", "D03", "F06"} <= {row["id"] for row in listed}
+    assert all(row["what is sent"] and row["precedent"] for row in listed)
