@@ -67,7 +67,11 @@ class IdentityMatch:
 
 @dataclass(frozen=True, slots=True)
 class IsakmpProfile:
-    """`crypto isakmp profile NAME`."""
+    """`crypto isakmp profile NAME`: for peers that one of its `match identity` lines fits.
+
+    Without such a line it fits nobody. keyring: where an initiator looks for the pre-shared key,
+    None: in all of them.
+    """
 
     name: str
     match_identity: tuple[IdentityMatch, ...] = ()

@@ -48,3 +48,20 @@ def test_the_identity_is_compared_with_the_certificate(start, segment, pki, kind
     assert f"authentication of '{charon_sees}' with RSA" in charon.log_file.read_text()
     assert we_see in router.log
     assert "CERTFAIL" not in router.log  # it has its certificate, and no URL to ask anybody
+
+
+@pytest.mark.parametrize("we_initiate", [True, False], ids=["we-initiate", "charon-initiates"])
+def test_our_sub_ca_goes_along_where_charon_asks_for_the_root(start, segment, pki, we_initiate):  # noqa: F811
+    segment.serve(pki.web)
+    leaf, hub = pki.issue("spoke1"), pki.issue("hub")
+    connection = rsa_connection(MODERN, pki, hub, authorities=(pki.root,))
+    router, charon = start(MODERN, rsa_config(MODERN), connection, pki=pki, leaf=leaf)
+    if we_initiate:
+        router.send_through(INNER_THEIRS)
+    else:
+        charon.start_initiating()
+    charon.wait_for(charon.is_up, "child on charon's side")
+    said = charon.log_file.read_text()
+    assert 'sending cert request for "O=ikelab, CN=root-ca"' in said
+    assert 'sending cert request for "O=ikelab, CN=ra-subca"' not in said
+    assert 'received issuer cert "O=ikelab, CN=ra-subca"' in said
