@@ -42,7 +42,7 @@ from ikelab.ios.crypto_commands import (
 from ikelab.ios.exec_commands import EXEC_ROWS
 from ikelab.ios.grammar import Failure, Fault, Grammar, Weak, match_line
 from ikelab.ios.parameters import Line
-from ikelab.ios.peer_commands import AGGRESSIVE_ROWS, KEY_OF_NAME_ROW, PEER_ROWS
+from ikelab.ios.peer_commands import AGGRESSIVE_ROWS, KEEPALIVE_ROWS, KEY_OF_NAME_ROW, PEER_ROWS
 from ikelab.ios.pki_commands import PKI_ROWS, TRUSTPOINT_ROWS
 from ikelab.ios.row import Edit, Mode, Row
 from ikelab.ios.server_commands import SERVER_ROWS
@@ -56,6 +56,7 @@ TABLE: tuple[Row, ...] = (
     *TRUSTPOINT_ROWS,
     *CRYPTO_ROWS,
     *ADMISSION_ROWS,
+    *KEEPALIVE_ROWS,
     *AGGRESSIVE_ROWS,
     *PEER_ROWS,
     *KEYRING_ROWS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Arguments
-from ikelab.ios.config import DEFAULT_KEYRING, DPD_RETRY, RunningConfig
+from ikelab.ios.config import DEFAULT_KEYRING, RunningConfig
 from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
 from ikelab.ios.system_commands import GLOBAL
 from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
@@ -16,7 +16,6 @@ from ikelab.isakmp.policy import (
     IpsecProfile,
     IsakmpPolicy,
     IsakmpProfile,
-    Keepalive,
     Keyring,
     PreSharedKey,
     TransformSet,
@@ -365,17 +364,6 @@ def _remove_ipsec_profile(config: RunningConfig, _: str, arguments: Arguments) -
     return replace(config, ipsec_profiles=kept)
 
 
-def _set_keepalive(config: RunningConfig, arguments: Arguments) -> RunningConfig:
-    interval, retry = arguments.number("interval"), arguments.number("retry", DPD_RETRY)
-    return replace(config, keepalive=Keepalive(interval, retry))
-
-
-def _keepalive(config: RunningConfig) -> list[Shown]:
-    if config.keepalive is None:
-        return []
-    return [shown(interval=config.keepalive.interval, retry=config.keepalive.retry)]
-
-
 def _nat_keepalive(config: RunningConfig) -> list[Shown]:
     if config.nat_keepalive is None:
         return [Shown(Arguments(), negative=True)]
@@ -415,15 +403,6 @@ CRYPTO_ROWS = (
         _remove_default_key,
         _default_keys,
         no="crypto isakmp key WORD:key address A.B.C.D:address [A.B.C.D:mask]",
-    ),
-    GLOBAL.row(
-        "crypto isakmp keepalive <10-3600>:interval [<2-60>:retry] periodic",
-        "Set a keepalive interval for use with IOS peers | Number of seconds between keep alives"
-        " | Number of seconds between retries | keepalives are sent periodically",
-        _set_keepalive,
-        lambda config, arguments: replace(config, keepalive=None),
-        _keepalive,
-        no="crypto isakmp keepalive",
     ),
     GLOBAL.row(
         "crypto isakmp nat keepalive <5-3600>:seconds",

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ikelab.ios.arguments import Arguments
-from ikelab.ios.config import DEFAULT_KEYRING, RunningConfig
+from ikelab.ios.config import DEFAULT_KEYRING, DPD_RETRY, RunningConfig
 from ikelab.ios.crypto_commands import KEYRING
 from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
 from ikelab.ios.system_commands import GLOBAL
-from ikelab.isakmp.policy import AggressivePeer, Keyring, PreSharedKey
+from ikelab.isakmp.policy import AggressivePeer, Keepalive, Keyring, PreSharedKey
 from ikelab.wire.numbers import IdType
 
 PEER: Section[AggressivePeer] = Section(
@@ -108,6 +108,46 @@ def _remove_default_key(config: RunningConfig, arguments: Arguments) -> RunningC
     others = {name: one for name, one in config.keyrings.items() if name != DEFAULT_KEYRING}
     return replace(config, keyrings={**others, kept.name: kept} if kept.keys else others)
 
+
+# --- dead peer detection ----------------------------------------------------------------------
+
+
+def _keepalive_row(grammar: str, help_text: str, *, periodic: bool) -> Row:
+    """`crypto isakmp keepalive` of one kind."""
+
+    def edit(config: RunningConfig, arguments: Arguments) -> RunningConfig:
+        interval, retry = arguments.number("interval"), arguments.number("retry", DPD_RETRY)
+        return replace(config, keepalive=Keepalive(interval, retry, periodic))
+
+    def read(config: RunningConfig) -> list[Shown]:
+        held = config.keepalive
+        if held is None or held.periodic is not periodic:
+            return []
+        return [shown(interval=held.interval, retry=held.retry)]
+
+    return GLOBAL.row(
+        grammar,
+        "Set a keepalive interval for use with IOS peers | Number of seconds between keep alives"
+        f" | Number of seconds between retries{help_text}",
+        edit,
+        lambda config, _: replace(config, keepalive=None),
+        read,
+        no="crypto isakmp keepalive",
+    )
+
+
+KEEPALIVE_ROWS = (
+    _keepalive_row(
+        "crypto isakmp keepalive <10-3600>:interval [<2-60>:retry] periodic",
+        " | keepalives are sent periodically",
+        periodic=True,
+    ),
+    _keepalive_row(
+        "crypto isakmp keepalive <10-3600>:interval [<2-60>:retry] [on-demand:demand]",
+        " | keepalives are sent on demand",
+        periodic=False,
+    ),
+)
 
 KEY_OF_NAME_ROW = KEYRING.row(
     "pre-shared-key hostname WORD:hostname key WORD:key",

@@ -14,6 +14,7 @@ from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError, WireError
 from ikelab.isakmp import (
     admission,
+    dpd,
     faults,
     fragmentation,
     identity,
@@ -42,6 +43,7 @@ from ikelab.isakmp.events import (
     SpiAllocated,
     TimerFired,
     Trace,
+    TrafficCounted,
 )
 from ikelab.isakmp.message import check_header, open_clear, open_encrypted
 from ikelab.isakmp.obey import obey
@@ -127,6 +129,8 @@ class IsakmpEngine:
                 return self._cert_refused(event, now)
             case PeerMoved(inbound_spi, remote):
                 return remap.follow_esp(self._context, inbound_spi, remote)
+            case TrafficCounted():
+                return dpd.counted(self._context, event, now)
             case Clear():
                 return teardown.clear(self._context, event, now)
             case ConfigChanged(config):
@@ -251,7 +255,7 @@ class IsakmpEngine:
         opened = open_encrypted(header, event.octets, sa.cipher, sa.encryption_key, iv)
         meanings = informational.read(opened, sa)
         admission.use_message_id(known, header.message_id)
-        _heard_from(known, self.config, now)
+        dpd.heard(self._context, known, now)
         actions: list[Action] = [
             self._context.taken(sa, opened, event.octets, "INFO", sa.state.value)
         ]
@@ -259,7 +263,7 @@ class IsakmpEngine:
             actions.append(informational.tell(sa, header.message_id, payload))
         for meaning in meanings:
             if sa.handle in self.table.sas:  # behind a DELETE of the SA nothing is obeyed
-                actions += obey(self._context, self._upkeep, sa, meaning, header.message_id, now)
+                actions += obey(self._context, sa, meaning, header.message_id, now)
         if sa.handle in self.table.sas:
             actions.append(informational.node_deleted(sa, header.message_id))
         return actions
@@ -470,10 +474,3 @@ class IsakmpEngine:
 def _phase1_message(header: Header) -> Input:
     is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
     return Major.FROM_PEER, Minor.MM_EXCH if is_main else Minor.AM_EXCH
-
-
-def _heard_from(sa: IsakmpSa, config: IsakmpConfig, now: Now) -> None:
-    """An authentic message: the peer lives (RFC 3706 section 5.5)."""
-    sa.probes = 0
-    if config.keepalive is not None:
-        sa.probe_at = now.elapsed + config.keepalive.interval

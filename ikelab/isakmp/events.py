@@ -98,6 +98,15 @@ class PeerMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficCounted:
+    """The answer to `CountTraffic`. sent, received: packets of these flows, ever."""
+
+    handle: int
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
 class Clear:
     """Tear down with DELETE: everything (peer None) or all SAs with one peer address.
 
@@ -125,6 +134,7 @@ Event = (
     | PeerCertAccepted
     | PeerCertRefused
     | PeerMoved
+    | TrafficCounted
     | Clear
     | ConfigChanged
 )
@@ -149,6 +159,14 @@ class SendKeepalive:
     local: Endpoint
     remote: Endpoint
     comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CountTraffic:
+    """Dead peer detection on demand: ask what passed; answer with `TrafficCounted`."""
+
+    handle: int
+    flows: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +337,7 @@ class Trace:
 Action = (
     SendDatagram
     | SendKeepalive
+    | CountTraffic
     | AllocateSpi
     | InstallIpsecSa
     | MoveIpsecSa

@@ -7,10 +7,10 @@ notifies are told and change nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import informational, teardown
+from ikelab.isakmp import dpd, informational, teardown
 from ikelab.isakmp.context import Context, notify_name
 from ikelab.isakmp.events import Action, Trace
 from ikelab.isakmp.sa import IsakmpSa, QuickModeNode, rekey_margin
@@ -18,13 +18,9 @@ from ikelab.isakmp.state import QmState
 from ikelab.types import Now
 from ikelab.wire.numbers import NotifyType
 
-if TYPE_CHECKING:
-    from ikelab.isakmp.upkeep import Upkeep
-
 
 def obey(
     context: Context,
-    upkeep: Upkeep,
     sa: IsakmpSa,
     meaning: informational.Meaning,
     message_id: int,
@@ -43,7 +39,7 @@ def obey(
             gone = [p for p in context.table.pairs_with(holder.remote) if p.outbound_spi in spis]
             return [context.remove_pair(pair, "delete notify (in)") for pair in gone]
         case informational.AreYouThere(sequence):
-            return upkeep.answer_probe(sa, sequence, now)
+            return dpd.answer(context, sa, sequence, now)
         case informational.InitialContact():
             return teardown.forget_older(context, holder, now)
         case informational.ResponderLifetime(seconds):

@@ -168,10 +168,14 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """`crypto isakmp keepalive INTERVAL RETRY periodic`. Seconds."""
+    """`crypto isakmp keepalive INTERVAL RETRY [periodic | on-demand]`. Seconds.
+
+    periodic False is IOS's default: the peer is asked only while packets go to it.
+    """
 
     interval: int
     retry: int = 2
+    periodic: bool = True
 
 
 @dataclass(frozen=True, slots=True)

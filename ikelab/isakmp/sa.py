@@ -54,9 +54,10 @@ class IsakmpSa:
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
     that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
-    due. pieces: the fragments of a message that is not whole yet. used_message_ids: of exchanges
-    that the peer began. probe_heard, probes_answered: last sequence number of its R-U-THEREs, times
-    of our latest answers. early: informational messages that wait for the peer's authentication.
+    due. pieces: the fragments of a message that is not whole yet. traffic: packets sent and
+    received, when they were counted last. used_message_ids: of exchanges that the peer began.
+    probe_heard, probes_answered: last sequence number of its R-U-THEREs, times of our latest
+    answers. early: informational messages that wait for the peer's authentication.
     """
 
     handle: int
@@ -104,6 +105,7 @@ class IsakmpSa:
     probe_at: float | None = None
     nat_keepalive_at: float | None = None
     probes: int = 0
+    traffic: tuple[int, int] = (0, 0)
     dpd_sequence: int = 0
     errors: int = 0
     retransmission: Retransmission | None = None

@@ -2,7 +2,7 @@
 
 Rekeying (RFC 2409 section 5.5): the side that initiated a pair asks for the next one shortly before
 its end, the other side half as early in case the first has failed. The old pair stays until its own
-end, so no packet is lost. Dead peer detection is RFC 3706, periodic.
+end, so no packet is lost. Dead peer detection is in `dpd.py`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import fragmentation, informational, retransmit
+from ikelab.isakmp import dpd, fragmentation, informational, retransmit
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, SendDatagram, SendKeepalive, Trace
 from ikelab.isakmp.nat_t import destination
 from ikelab.isakmp.policy import IpsecFlow
-from ikelab.isakmp.remap import move_peer
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa, QuickModeNode
 from ikelab.types import Endpoint, Now
-from ikelab.wire import vendor_id
-from ikelab.wire.numbers import NotifyType, ProtocolId
-
-PROBES_A_SECOND = 10  # R-U-THEREs of a peer that are answered
-DPD_TRIES = 5  # R-U-THERE without an answer, then the peer is dead (IOS)
 
 RequestSa = Callable[[IpsecFlow, Now], list[Action]]
 StartMainMode = Callable[[Endpoint, Endpoint, str | None, Now], list[Action]]
@@ -113,7 +107,11 @@ class Upkeep:
             told = self._context.inform(sa, [informational.delete_isakmp(sa)], now)
             return [*told, *self._context.drop_sa(sa, "lifetime ended")]
         if sa.is_complete:
-            return [*self._rekey(sa, now), *self._keep_alive(sa, now), *self._probe(sa, now)]
+            return [
+                *self._rekey(sa, now),
+                *self._keep_alive(sa, now),
+                *dpd.probe(self._context, sa, now),
+            ]
         waiting = sa.retransmission
         if waiting is not None and waiting.deadline <= now.elapsed:
             if not waiting.is_spent:
@@ -166,77 +164,6 @@ class Upkeep:
         sa.nat_keepalive_at = now.elapsed + interval
         comment = f"{self._context.config.name} ({sa.role}) sends a NAT keepalive"
         return [SendKeepalive(sa.local, sa.remote, comment)]
-
-    # --- dead peer detection --------------------------------------------------------------------
-
-    def _probe(self, sa: IsakmpSa, now: Now) -> list[Action]:
-        """R-U-THERE when the peer has been silent for the interval, then each retry."""
-        if sa.probe_at is None or sa.probe_at > now.elapsed:
-            return []
-        keepalive = self._context.config.keepalive
-        if keepalive is None or vendor_id.DPD not in sa.peer_vendor_ids:
-            sa.probe_at = None
-            return []
-        if sa.probes >= DPD_TRIES:
-            return self._peer_is_dead(sa)
-        if sa.dpd_sequence == 0:  # RFC 3706 section 6.3: a random start below 2^31
-            drawn = self._context.rng.draw("dpd_sequence", 4)
-            sa.dpd_sequence = int.from_bytes(drawn, "big") & 0x3FFFFFFF
-        sa.dpd_sequence += 1
-        sa.probes += 1
-        sa.probe_at = now.elapsed + keepalive.retry
-        payload = informational.notify(
-            NotifyType.R_U_THERE,
-            ProtocolId.ISAKMP,
-            sa.cky_i + sa.cky_r,
-            sa.dpd_sequence.to_bytes(4, "big"),
-        )
-        return self._context.inform(sa, [payload], now)
-
-    def answer_probe(self, sa: IsakmpSa, sequence: bytes, now: Now) -> list[Action]:
-        """R-U-THERE-ACK, unless the number has been heard or too many are asked for.
-
-        The number is there against replays (RFC 3706 section 6.2), so it also shows where the
-        peer is now; peers ask every few seconds.
-        """
-        heard, holder = int.from_bytes(sequence, "big"), self._table.sas[sa.handle]
-        lately = [moment for moment in holder.probes_answered if moment > now.elapsed - 1.0]
-        try:
-            if len(sequence) != 4 or heard <= holder.probe_heard:
-                raise ProtocolError(
-                    "dpd-sequence",
-                    f"R-U-THERE number {sequence[:8].hex()} after {holder.probe_heard}",
-                    seen=sequence[:8].hex(),
-                    wanted=f"4 octets, more than {holder.probe_heard}",
-                )
-            if len(lately) >= PROBES_A_SECOND:
-                raise ProtocolError(
-                    "dpd-rate",
-                    f"{len(lately)} R-U-THERE were answered in the last second",
-                    seen=len(lately) + 1,
-                    wanted=f"at most {PROBES_A_SECOND} a second",
-                )
-        except ProtocolError as error:
-            return [self._context.refused(sa.remote, sa.conn_id, "INFO", error)]
-        holder.probe_heard, holder.probes_answered = heard, (*lately, now.elapsed)
-        answer = informational.notify(
-            NotifyType.R_U_THERE_ACK, ProtocolId.ISAKMP, sa.cky_i + sa.cky_r, sequence
-        )
-        moved = move_peer(self._context, holder, sa.remote)
-        return [*moved, *self._context.inform(sa, [answer], now)]
-
-    def _peer_is_dead(self, sa: IsakmpSa) -> list[Action]:
-        error = ProtocolError(
-            "peer-dead",
-            f"{DPD_TRIES} R-U-THERE without an answer (RFC 3706)",
-            seen="no answer",
-            wanted="R-U-THERE-ACK",
-            config="crypto isakmp keepalive",
-        )
-        actions: list[Action] = [self._context.refused(sa.remote, sa.conn_id, "INFO", error)]
-        for pair in self._table.pairs_with(sa.remote):
-            actions.append(self._context.remove_pair(pair, "peer dead"))
-        return actions + self._context.drop_sa(sa, "DPD failure")
 
     def _no_answer(self, sa: IsakmpSa, waiting: retransmit.Retransmission) -> list[Action]:
         error = ProtocolError(

@@ -337,6 +337,10 @@ class RouterProcess:
                 self._keep_alive(action)
             case isakmp.MoveIpsecSa(inbound_spi, remote):
                 self.plane.move(inbound_spi, remote)
+            case isakmp.CountTraffic(handle, flows):
+                pairs = [pair for pair in self.plane.sas() if pair.flow in flows]
+                sent, came = sum(p.encaps for p in pairs), sum(p.decaps for p in pairs)
+                self._feed(isakmp.TrafficCounted(handle, sent, came))
             case isakmp.AllocateSpi(handle):
                 self._feed(isakmp.SpiAllocated(handle, self.plane.alloc_spi()))
             case isakmp.InstallIpsecSa():

@@ -215,7 +215,7 @@ CONFIGS = st.builds(
     named(KEYRINGS, LABELS | st.just("default")),
     named(POLICIES, st.integers(1, 10000)),
     st.sampled_from([IdType.ID_IPV4_ADDR, IdType.ID_FQDN, IdType.ID_DER_ASN1_DN]),
-    st.none() | st.builds(Keepalive, st.integers(10, 3600), st.integers(2, 60)),
+    st.none() | st.builds(Keepalive, st.integers(10, 3600), st.integers(2, 60), st.booleans()),
     st.builds(AdmissionLimits, st.integers(0, 99999), st.just(0) | st.integers(10, 99999)),
     st.booleans(),
     AGGRESSIVE_PEERS,
