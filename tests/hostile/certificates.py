@@ -197,7 +197,7 @@ def _rebuilt(change: Callable[[list[bytes]], Sequence[bytes]], of: bytes = GOOD.
     return der.sequence(inside, algorithm.raw, der.bit_string(signature))
 
 
-def _with(index: int, octets: bytes) -> bytes:
+def with_field(index: int, octets: bytes) -> bytes:
     return _rebuilt(lambda parts: [*parts[:index], octets, *parts[index + 1 :]])
 
 
@@ -227,18 +227,26 @@ def twisted_certificate(target: RouterTarget) -> Iterator[Shot]:
     twisted = der.sequence(der.oid("1.2.840.113549.1.1.11"), der.integer(1))
     pss = der.sequence(der.oid("1.2.840.113549.1.1.10"), der.sequence())
     for what, octets, reason in (
-        ("a serial number below zero", _with(1, b"\x02\x01\x80"), "malformed-certificate"),
-        ("serial number 0", _with(1, der.integer(0)), "malformed-certificate"),
-        ("a serial number of 21 octets", _with(1, der.integer(1 << 160)), "malformed-certificate"),
-        ("a number with a zero in front", _with(1, b"\x02\x02\x00\x02"), "malformed-certificate"),
-        ("a parameter for SHA-256", _with(2, twisted), "malformed-certificate"),
-        ("PSS inside, v1.5 outside", _with(2, pss), "malformed-certificate"),
+        ("a serial number below zero", with_field(1, b"\x02\x01\x80"), "malformed-certificate"),
+        ("serial number 0", with_field(1, der.integer(0)), "malformed-certificate"),
+        (
+            "a serial number of 21 octets",
+            with_field(1, der.integer(1 << 160)),
+            "malformed-certificate",
+        ),
+        (
+            "a number with a zero in front",
+            with_field(1, b"\x02\x02\x00\x02"),
+            "malformed-certificate",
+        ),
+        ("a parameter for SHA-256", with_field(2, twisted), "malformed-certificate"),
+        ("PSS inside, v1.5 outside", with_field(2, pss), "malformed-certificate"),
         ("an extension twice", _twice_the_extension(), "malformed-certificate"),
-        ("a subject of 1 MB", _with(5, _long_name()), "malformed-certificate"),
+        ("a subject of 1 MB", with_field(5, _long_name()), "malformed-certificate"),
         ("an indefinite length", b"\x30\x80" + GOOD.der[4:] + b"\0\0", "malformed-certificate"),
         ("a long form of a short length", _long_form(), "malformed-certificate"),
         ("20,000 nested tags", b"\x30\x80" * 8_000, "malformed-certificate"),
-        ("endless CHOICE", _with(5, _nested_names()), "malformed-certificate"),
+        ("endless CHOICE", with_field(5, _nested_names()), "malformed-certificate"),
         ("octets after it", GOOD.der + b"\0", "malformed-certificate"),
         ("nothing", b"", "malformed-certificate"),
     ):

@@ -20,6 +20,7 @@ GROWTH = 10_000_000
 # Cases against the certificate server and a router's check of certificates: their targets are
 # made of the tests' own scenes.
 _MODULES = (
+    "weak_keys",
     "enrollment",
     "messages",
     "requests",

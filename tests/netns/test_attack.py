@@ -36,7 +36,7 @@ def attack(name: str, out: Path) -> dict[str, object]:
 
 
 # One of each family, and those that touch the honest peer's tunnel most.
-@pytest.mark.parametrize("name", ["A09", "B01", "B06", "B09", "B10", "C03", "C06", "D01", "D03"])
+@pytest.mark.parametrize("name", ["B01", "B09", "C06", "D03"])
 def test_an_attack_on_a_deployed_lab_is_refused_and_does_no_harm(
     lab: None, name: str, tmp_path: Path
 ) -> None:
