@@ -13,7 +13,7 @@ from ikelab.lab.cli import cli
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    sudo \./netns/lab (.+)$", README, re.MULTILINE)
-SCRIPT_VERBS = {"test", "bench"}  # netns/lab's own
+SCRIPT_VERBS = {"test", "bench", "python"}  # netns/lab's own
 
 
 def test_the_two_commands_lead() -> None:
