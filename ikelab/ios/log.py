@@ -18,10 +18,19 @@ from ikelab.ios.log_ntp import ntp_lines
 from ikelab.ios.log_pki import pki_lines
 from ikelab.ios.log_validation import ValidationLog
 from ikelab.ios.text import timestamp
-from ikelab.isakmp.events import Action
+from ikelab.isakmp.events import (
+    Action,
+    ActivateIpsecSa,
+    AllocateSpi,
+    KeyMaterial,
+    PlainMessage,
+    SendDatagram,
+)
 from ikelab.types import Now
 
 _ISAKMP_ACTIONS = get_args(Action)
+# Most of what the engine tells: nothing of it is printed, or needed later, without debugging.
+_SILENT = {PlainMessage, SendDatagram, KeyMaterial, AllocateSpi, ActivateIpsecSa}
 
 
 class NodeLog:
@@ -40,6 +49,8 @@ class NodeLog:
         pki = any(name in debugging for name in switches.PKI_NAMES)
         found: list[LogLine] = []
         for action in actions:
+            if quiet and not pki and type(action) in _SILENT:
+                continue
             if pki:
                 found += self._validation.lines(action, debugging)
             if isinstance(action, _ISAKMP_ACTIONS):

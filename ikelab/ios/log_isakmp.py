@@ -105,7 +105,9 @@ class IsakmpLog:
     def messages(self, action: object) -> Iterator[LogLine]:
         """The lines that come without `debug crypto isakmp`; what later ones need is remembered."""
         match action:
-            case Transition() | Trace():
+            case Transition():
+                self._note(action)
+            case Trace() if action.name in _NOTED:
                 self._note(action)
             case Refused():
                 yield from (line for line in self._refused(action) if not line.debug)
@@ -352,6 +354,8 @@ class IsakmpLog:
         yield LogLine(f"ISAKMP (0:{c}): process_rsa_sig: Querying key pair failed.", DEBUG)
 
 
+# Facts that later lines need, also where nothing is printed.
+_NOTED = ("sa-inserted", "peer-certificate", "authenticated")
 # What 12.4 reads of a message 5 the first time only.
 _READ_ONCE = ("processing", "peer-id", "peer-profile")
 

@@ -30,7 +30,7 @@ from ikelab.isakmp.state import Input, Major, Minor, QmState, State, phase1_row
 from ikelab.isakmp.work import KeySource, Work
 from ikelab.types import Endpoint, Now, Rng
 from ikelab.wire.isakmp import Header, build_message, build_payloads
-from ikelab.wire.numbers import ExchangeType, NotifyType, ProtocolId
+from ikelab.wire.numbers import ExchangeType, ProtocolId
 
 if TYPE_CHECKING:
     from ikelab.wire.layer import Layer
@@ -107,7 +107,7 @@ class Context:
         message_id = self.new_message_id()
         cky_r = self.rng.draw("cky_r", phase1.COOKIE_LENGTH)
         header = Header(sa.cky_i, cky_r, first, ExchangeType.INFORMATIONAL, 0, message_id)
-        comment = f"{self.config.name} (R) sends INFO: N {notify_name(error.notify)}"
+        comment = f"{self.config.name} (R) sends INFO: N {informational.notify_name(error.notify)}"
         answer = build_message(header, body)
         if len(answer) > asked:
             return []
@@ -163,11 +163,3 @@ def transition(
     return Transition(
         sa.remote, sa.conn_id, message_id, major.value, minor.value, old.value, new.value
     )
-
-
-def notify_name(notify_type: int) -> str:
-    """A notify type for people."""
-    try:
-        return NotifyType(notify_type).name
-    except ValueError:
-        return str(notify_type)

@@ -24,7 +24,7 @@ from ikelab.isakmp import (
     rows,
     teardown,
 )
-from ikelab.isakmp.context import Context, notify_name
+from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import (
     Action,
     AllocateSpi,
@@ -34,6 +34,7 @@ from ikelab.isakmp.events import (
     Event,
     IpsecInstallDone,
     IpsecInstallFailed,
+    PacketDropped,
     PeerCertAccepted,
     PeerCertRefused,
     PeerMoved,
@@ -133,6 +134,8 @@ class IsakmpEngine:
                 return dpd.counted(self._context, event, now)
             case Clear():
                 return teardown.clear(self._context, event, now)
+            case PacketDropped(peer, error):
+                return [self._context.refused(peer, 0, "ESP", error)]
             case ConfigChanged(config):
                 gone = teardown.flows_gone(self.config.flows, config.flows)
                 self._context.config = config
@@ -294,10 +297,7 @@ class IsakmpEngine:
 
     def _clear_informational(self, header: Header, event: DatagramReceived) -> list[Action]:
         """Unauthenticated: told, counted, never obeyed (hostile networks forge these)."""
-        opened = open_clear(header, event.octets)
-        notifies = opened.of_type(PayloadType.NOTIFY)
-        told = [f"notify {notify_name(payload.packet.notify_type)}" for payload in notifies]
-        error = faults.unauthenticated(", ".join(told) or " ".join(opened.names))
+        error = faults.unauthenticated(informational.said(open_clear(header, event.octets)))
         return [self._context.refused(event.remote, 0, "INFO", error)]
 
     def _repeat(self, sa: IsakmpSa, message_id: int, answer: SendDatagram | None) -> list[Action]:

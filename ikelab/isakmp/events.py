@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ikelab.errors import ProtocolError
 from ikelab.isakmp.policy import IpsecFlow, IsakmpConfig, ProxyIdentity, TransformSet
 from ikelab.types import Endpoint
 
@@ -124,6 +125,14 @@ class ConfigChanged:
     config: IsakmpConfig
 
 
+@dataclass(frozen=True, slots=True)
+class PacketDropped:
+    """The data plane refused a packet of a peer, or for one. error: with its reason."""
+
+    peer: Endpoint
+    error: ProtocolError
+
+
 Event = (
     DatagramReceived
     | TimerFired
@@ -137,6 +146,7 @@ Event = (
     | TrafficCounted
     | Clear
     | ConfigChanged
+    | PacketDropped
 )
 
 # --- actions ----------------------------------------------------------------------------------

@@ -97,16 +97,6 @@ def cert_refused(event: PeerCertRefused) -> ProtocolError:
     return ProtocolError(event.reason, detail, seen=detail, wanted="a certificate path that holds")
 
 
-def unauthenticated_informational(detail: str, said: str) -> ProtocolError:
-    """What came in clear, where everybody can say anything."""
-    return ProtocolError(
-        "unauthenticated-informational",
-        detail,
-        seen=said,
-        wanted="an encrypted message with a HASH",
-    )
-
-
 def install_failed(reason: str) -> ProtocolError:
     """The data plane does not take a pair of SAs."""
     return ProtocolError(

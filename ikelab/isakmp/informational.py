@@ -188,6 +188,21 @@ def node_deleted(sa: IsakmpSa, message_id: int) -> Trace:
     return Trace(sa.remote, sa.conn_id, "node-deleted", told)
 
 
+def said(opened: Opened) -> str:
+    """What a message says that nobody has proved, for a person."""
+    notifies = opened.of_type(PayloadType.NOTIFY)
+    told = [f"notify {notify_name(payload.packet.notify_type)}" for payload in notifies]
+    return ", ".join(told) or " ".join(opened.names)
+
+
+def notify_name(notify_type: int) -> str:
+    """A notify type for people."""
+    try:
+        return NotifyType(notify_type).name
+    except ValueError:
+        return str(notify_type)
+
+
 def behind_hash(sa: IsakmpSa, message_id: int, packets: Sequence[Layer]) -> list[Layer]:
     """HASH in front of the payloads of one informational message."""
     assert sa.policy is not None and sa.keys is not None

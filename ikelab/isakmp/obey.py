@@ -11,7 +11,7 @@ from typing import assert_never
 
 from ikelab.errors import ProtocolError
 from ikelab.isakmp import dpd, informational, teardown
-from ikelab.isakmp.context import Context, notify_name
+from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, Trace
 from ikelab.isakmp.sa import IsakmpSa, QuickModeNode, rekey_margin
 from ikelab.isakmp.state import QmState
@@ -47,7 +47,7 @@ def obey(
         case informational.Notified(NotifyType.R_U_THERE_ACK, _):
             return []  # that it came is what counts
         case informational.Notified(notify_type, spi):
-            told = (("type", notify_name(notify_type)), ("spi", spi.hex()))
+            told = (("type", informational.notify_name(notify_type)), ("spi", spi.hex()))
             notified = Trace(sa.remote, sa.conn_id, "notify", told)
             return [notified, *_refused(context, sa, notify_type, spi)]
         case _:
@@ -86,7 +86,7 @@ def _refused(context: Context, sa: IsakmpSa, notify_type: int, spi: bytes) -> li
 
 def _end(context: Context, sa: IsakmpSa, node: QuickModeNode, notify_type: int) -> list[Action]:
     del context.table.nodes[node.handle]
-    name = notify_name(notify_type)
+    name = informational.notify_name(notify_type)
     error = ProtocolError(
         "refused-by-peer",
         f"the peer answers our quick mode with {name}",

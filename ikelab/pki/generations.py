@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -97,16 +98,20 @@ def ends_with_its_ca(stored: StoredTrustpoint) -> bool:
     """
     if stored.certificate is None or not stored.ca_certificates:
         return False
-    ca = load_certificate(stored.ca_certificates[0])
-    return load_certificate(stored.certificate).not_after >= ca.not_after
+    return _end(stored.certificate) >= _end(stored.ca_certificates[0])
 
 
 def outlives_its_ca(stored: StoredTrustpoint) -> bool:
     """Whether the CA has a newer certificate than the one we hold: none signs past its end."""
     if stored.certificate is None or not stored.ca_certificates:
         return False
-    ca = load_certificate(stored.ca_certificates[0])
-    return load_certificate(stored.certificate).not_after > ca.not_after
+    return _end(stored.certificate) > _end(stored.ca_certificates[0])
+
+
+@lru_cache(maxsize=256)
+def _end(certificate: bytes) -> datetime:
+    """When one of our own certificates ends. Asked for with every timer: read once."""
+    return load_certificate(certificate).not_after
 
 
 def renews(new: Certificate, old: Certificate) -> bool:

@@ -39,6 +39,7 @@ from ikelab.pki.events import HttpRequest
 from ikelab.runtime.clock import LabClock, NodeClock
 from ikelab.runtime.conditions import router_conditions
 from ikelab.runtime.control import Conditions, ControlServer, Json, Request, lines_of, text_of
+from ikelab.runtime.dataplane import drops
 from ikelab.runtime.dataplane.base import TunnelConfig
 from ikelab.runtime.dataplane.userspace import UserspaceDataPlane
 from ikelab.runtime.files import NodeFiles
@@ -50,7 +51,7 @@ from ikelab.runtime.nodespec import NodeSpec
 from ikelab.runtime.ping import ping
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
-from ikelab.runtime.tunnels import protected_tunnels
+from ikelab.runtime.tunnels import TunnelFacts, protected_tunnels
 from ikelab.runtime.turns import Turns
 from ikelab.runtime.udp import Receivers, UdpSockets
 from ikelab.runtime.web_answers import WebAnswers
@@ -100,11 +101,13 @@ class RouterProcess:
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)
         self._trace = TraceWriter(spec.trace_path, lab_clock)
+        self._tunnel_facts = TunnelFacts()
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
         self._answers = WebAnswers(self.router, self._clock.now, self._perform, self._settle)
         self._events: deque[NodeEvent] = deque()
         self._busy = False
+        self._dropped: dict[str, float] = {}  # when a drop was told last, by reason
         self._told: list[object] = []  # facts that are not printed yet
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,6 +185,8 @@ class RouterProcess:
         await self._apply_web(config)
 
     def _apply_tunnels(self, config: RunningConfig) -> None:
+        for fact in self._tunnel_facts.configured(config):
+            self._say(fact)
         wanted = dict(protected_tunnels(config))
         for name in [name for name in self._tunnels if wanted.get(name) != self._tunnels[name]]:
             self.plane.remove_tunnel(name)
@@ -218,7 +223,7 @@ class RouterProcess:
         self._trace.message(udp_encap.KEEPALIVE, comment, sent=False)
 
     def _take_short(self, local: Endpoint, remote: Endpoint, octets: bytes) -> None:
-        self._esp_dropped("udp-encap-short", f"{len(octets)} octets from {remote} to {local}")
+        self._esp_dropped(remote.address, drops.short_udp(octets, remote, local))
 
     def _peer_moved(self, inbound_spi: bytes, remote: Endpoint) -> None:
         self._feed(isakmp.PeerMoved(inbound_spi, remote))
@@ -226,8 +231,14 @@ class RouterProcess:
     def _acquire(self, flow: str) -> None:
         self._feed(AcquireSa(flow))
 
-    def _esp_dropped(self, reason: str, detail: str) -> None:
-        self.router.isakmp.drops[reason] += 1
+    def _esp_dropped(self, peer: str, error: ProtocolError) -> None:
+        """Every drop is counted; told is the first of its kind in a second."""
+        now = self._loop.time()
+        if now - self._dropped.get(error.reason, float("-inf")) < 1.0:
+            self.router.isakmp.drops[error.reason] += 1
+            return
+        self._dropped[error.reason] = now
+        self._feed(isakmp.PacketDropped(Endpoint(peer, 0), error))
 
     async def _serve(self, request: HttpIn) -> HttpOut:
         self._traffic += 1
@@ -349,6 +360,8 @@ class RouterProcess:
                 self.plane.activate(action.inbound_spi)
             case isakmp.DeleteIpsecSa():
                 self.plane.remove(action.inbound_spi)
+                for fact in self._tunnel_facts.removed(action.flow):
+                    self._say(fact)
             case isakmp.KeyMaterial():
                 self._trace.action(action)
             case HttpRequest():
@@ -399,6 +412,8 @@ class RouterProcess:
             self._feed(isakmp.IpsecInstallFailed(action.handle, str(error)))
         else:
             self._feed(isakmp.IpsecInstallDone(action.handle))
+            for fact in self._tunnel_facts.installed(action.flow):
+                self._say(fact)
 
     async def _fetch(self, request: HttpRequest) -> NodeEvent:
         try:

@@ -69,7 +69,7 @@ class Node:
             loop,
             SystemRng(),
             on_acquire=self._acquire,
-            on_drop=lambda reason, detail: self.refused.append(reason),
+            on_drop=lambda peer, error: self.refused.append(error.reason),
             clock=self.clock,
         )
 

@@ -11,8 +11,7 @@ import pytest
 from ikelab.isakmp.reasons import REASONS
 
 PACKAGE = Path(__file__).parents[2] / "ikelab"
-ENGINE = ("isakmp", "crypto", "ipsec")
-DATA_PLANE = ("runtime/dataplane",)
+ENGINE = ("isakmp", "crypto", "ipsec", "runtime/dataplane")
 # Where a peer's certificate or a CRL is refused; what these raise reaches IKE by its name.
 PATHS = "chain crl crl_status constraints revocation x509 extensions algorithms".split()
 _ENROLLMENT_ONLY = {"bad-request", "malformed-request"}
@@ -52,7 +51,6 @@ def test_every_refusal_of_the_engine_says_what_was_seen_and_what_was_wanted() ->
 
 def test_every_reason_that_is_raised_has_its_rule_and_its_remedy() -> None:
     raised = [(where, _reason(c)) for where, c in calls(*ENGINE, name="ProtocolError")]
-    raised += [(where, _reason(call, 1)) for where, call in calls(*DATA_PLANE, name="_drop")]
     paths = [f"pki/{name}" for name in PATHS]
     raised += [(where, _reason(call)) for where, call in calls(*paths, name="PkiError")]
     raised += [(where, _reason(call, 1)) for where, call in calls(*paths, name="PathRefused")]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ikelab.errors import ProtocolError
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.isakmp.policy import ProxyIdentity, TransformSet
 from ikelab.types import Endpoint
@@ -30,8 +31,8 @@ MoveCallback = Callable[[bytes, Endpoint], None]
 SendUdp = Callable[[Endpoint, Endpoint, bytes], str]
 """Sends a UDP payload from our end to the peer's; what went wrong, or nothing."""
 
-DropCallback = Callable[[str, str], None]
-"""Called with the reason counters use and a sentence, for each refused packet."""
+DropCallback = Callable[[str, ProtocolError], None]
+"""Called with the peer's address and the error, for each refused packet."""
 
 
 @dataclass(frozen=True, slots=True)

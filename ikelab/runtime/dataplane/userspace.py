@@ -24,6 +24,7 @@ from ikelab.errors import LabError, ProtocolError, WireError
 from ikelab.ipsec.esp import block_length
 from ikelab.ipsec.sa import LOWEST_SPI, SaPair
 from ikelab.isakmp.events import InstallIpsecSa
+from ikelab.runtime.dataplane import drops
 from ikelab.runtime.dataplane.base import (
     AcquireCallback,
     DropCallback,
@@ -243,15 +244,11 @@ class UserspaceDataPlane:
             if kind == ETHERTYPE_ARP:
                 tunnel.tap.answer_arp(frame)
             elif kind != ETHERTYPE_IPV4:
-                self._drop(tunnel.drops, "tunnel-not-ipv4", f"Ethernet type 0x{kind.hex()}")
+                self._refuse(tunnel, drops.not_ipv4(kind))
             elif frame[_DESTINATION] == tunnel.remote:
                 # The route to the tunnel's far end leads into the tunnel: each packet would be
                 # wrapped again and again. IOS: %TUN-5-RECURDOWN.
-                self._drop(
-                    tunnel.drops,
-                    "tunnel-recursion",
-                    f"the route to {tunnel.config.remote} leads into {tunnel.config.name} itself",
-                )
+                self._refuse(tunnel, drops.recursion(tunnel.config))
             else:
                 self._send(tunnel, frame[ETHERNET_HEADER:])
 
@@ -263,7 +260,7 @@ class UserspaceDataPlane:
             return
         problem = self._transmit(tunnel, pair, pair.protect(packet))
         if problem:
-            self._drop(tunnel.drops, "send-failed", f"{tunnel.config.remote}: {problem}")
+            self._refuse(tunnel, drops.send_failed(tunnel.config, problem))
         else:
             tunnel.sent += 1
         if not pair.renewal_asked and pair.wants_renewal():
@@ -282,7 +279,7 @@ class UserspaceDataPlane:
         self._forget_old(tunnel, now)
         if len(tunnel.queue) >= QUEUE_PACKETS:
             tunnel.queue.popleft()
-            self._drop(tunnel.drops, "no-sa", f"{QUEUE_PACKETS} packets wait for an SA already")
+            self._refuse(tunnel, drops.no_sa(f"{QUEUE_PACKETS} packets wait for an SA already"))
         tunnel.queue.append((now, packet))
         self._choose(tunnel)
         coming = any(not pair.ready for pair in tunnel.pairs)
@@ -294,7 +291,8 @@ class UserspaceDataPlane:
         """Drop what waited too long to be of use to anybody."""
         while tunnel.queue and now - tunnel.queue[0][0] > QUEUE_SECONDS:
             tunnel.queue.popleft()
-            self._drop(tunnel.drops, "no-sa", f"a packet waited {QUEUE_SECONDS:.0f} s for an SA")
+            waited = f"a packet waited {QUEUE_SECONDS:.0f} s for an SA"
+            self._refuse(tunnel, drops.no_sa(waited))
 
     def _choose(self, tunnel: _Tunnel) -> None:
         """The newest pair that can send carries the traffic; what waited goes out with it."""
@@ -329,20 +327,20 @@ class UserspaceDataPlane:
         """One ESP packet: SPI, source, ESP, GRE, and so to the kernel."""
         tunnel, pair = self._inbound.get(octets[:4], (None, None))
         if tunnel is None or pair is None or tunnel.config.local != local:
-            spi = f"SPI 0x{octets[:4].hex()} from {source} to {local}"
-            self._drop(self._drops, "esp-unknown-spi", spi)
+            self._drop(self._drops, source.address, drops.unknown_spi(octets[:4], source, local))
             return
         refusal = _wrong_way(tunnel, pair, source, in_udp=in_udp)
         if refusal:
-            self._drop(self._drops, refusal, f"SPI 0x{octets[:4].hex()} came from {source}")
+            error = drops.wrong_way(refusal, octets[:4], source, tunnel.config.remote)
+            self._drop(self._drops, source.address, error)
             return
         try:
             packet = pair.open(octets)
         except ProtocolError as error:
-            self._drop(tunnel.drops, error.reason, error.detail)
+            self._refuse(tunnel, error)
             return
-        except WireError as error:
-            self._drop(tunnel.drops, "esp-malformed-inside", str(error))
+        except WireError as wire_error:
+            self._refuse(tunnel, drops.malformed_inside(wire_error))
             return
         if in_udp and pair.has_moved(octets, source) and self._on_move is not None:
             self._on_move(pair.request.inbound.spi, source)
@@ -351,7 +349,7 @@ class UserspaceDataPlane:
         if tunnel.tap.deliver(packet):
             tunnel.received += 1
         else:
-            self._drop(tunnel.drops, "tunnel-down", f"{tunnel.config.name} is down")
+            self._refuse(tunnel, drops.tunnel_down(tunnel.config))
 
     # --- the rest -----------------------------------------------------------------------------
 
@@ -385,12 +383,16 @@ class UserspaceDataPlane:
             source = nbma.receive_clear_gre()
             if source is None:
                 return
-            self._drop(self._drops, "clear-gre", f"GRE without ESP from {source}")
+            self._drop(self._drops, source, drops.clear_gre(source))
 
-    def _drop(self, counter: Counter[str], reason: str, detail: str) -> None:
-        counter[reason] += 1
+    def _refuse(self, tunnel: _Tunnel, error: ProtocolError) -> None:
+        """A packet of a tunnel is dropped."""
+        self._drop(tunnel.drops, tunnel.config.remote, error)
+
+    def _drop(self, counter: Counter[str], peer: str, error: ProtocolError) -> None:
+        counter[error.reason] += 1
         if self._on_drop:
-            self._on_drop(reason, detail)
+            self._on_drop(peer, error)
 
 
 def _wrong_way(tunnel: _Tunnel, pair: SaPair, source: Endpoint, *, in_udp: bool) -> str:
