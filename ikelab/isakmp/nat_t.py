@@ -296,10 +296,11 @@ def as_seen_here(
 
 
 def _is_peers_own(work: Work, address: str) -> bool:
-    """Whether this is the address that the peer, who sends message 1, has behind its NAT."""
+    """Whether this is the address that the peer has behind its NAT."""
     nat = work.sa.nat
     assert nat is not None
-    original = work.message.of_type(nat.variant.nat_oa)
+    place = 1 if work.quick_mode.initiator else 0  # NAT-OA: the initiator's comes first
+    original = work.message.of_type(nat.variant.nat_oa)[place : place + 1]
     if original and bytes(original[0].packet.data) == IPv4Address(address).packed:
         return True
     ports = (ISAKMP_PORT, NAT_T_PORT)

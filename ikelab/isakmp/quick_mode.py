@@ -323,7 +323,7 @@ def process_qm2(work: Work) -> bool:
     node.lifetime_kilobytes = choice.lifetime_kilobytes
     _take_responder_lifetime(work)
     returned = tuple(payload.body for payload in message.of_type(PayloadType.ID))
-    if returned and returned != node.ids:
+    if returned and returned != node.ids and not _are_same_ends(work):
         raise ProtocolError(
             "proxy-identity",
             "the proxies in QM2 are not those of QM1",
@@ -334,6 +334,16 @@ def process_qm2(work: Work) -> bool:
     _take_public(work)
     _install(work)
     return True
+
+
+def _are_same_ends(work: Work) -> bool:
+    """Whether message 2 names our flow by addresses of the other side of a NAT, as charon does."""
+    payloads, flow = work.message.of_type(PayloadType.ID), _flow(work)
+    if len(payloads) != 2:
+        return False
+    ours, theirs = (identity.read_proxy(payload) for payload in payloads)
+    seen_here = nat_t.as_seen_here(work, ours, theirs)
+    return seen_here == (flow.local_proxy, flow.remote_proxy)
 
 
 def _check_single_answer(work: Work) -> None:

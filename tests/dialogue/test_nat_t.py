@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
-from ikelab.isakmp import nat_t
+from ikelab.isakmp import identity, nat_t
 from ikelab.isakmp.events import (
     Clear,
     DatagramReceived,
@@ -23,6 +24,7 @@ from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
 from ikelab.wire.isakmp import parse_header, parse_payloads
 from ikelab.wire.numbers import EncapsulationMode, IdType, PayloadType
+from ikelab.wire.payloads import ID
 from tests.dialogue.natpair import PUBLIC, NatPair, behind_nat
 from tests.dialogue.playbook import (
     AES_SHA256,
@@ -210,6 +212,25 @@ def test_the_hub_may_begin_the_next_quick_mode(mode: EncapsulationMode) -> None:
     assert len(pair.i.of(InstallIpsecSa)) == len(pair.r.of(InstallIpsecSa)) == 2
     assert esp_keys(pair.i) == esp_keys(pair.r)
     assert not pair.i.refusals
+
+
+def test_message_2_may_name_the_ends_as_its_sender_sees_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """charon puts the NAT's address into IDci of message 2; without a NAT that is refused."""
+
+    def as_charon(bodies: tuple[bytes, ...]) -> list[ID]:
+        seen = [bodies[0][:4] + IPv4Address(PUBLIC).packed, bodies[1]]
+        return true(seen)
+
+    true = identity.same_ids
+    monkeypatch.setattr(identity, "same_ids", as_charon)
+    pair = NatPair()
+    pair.establish()
+    assert esp_keys(pair.i) == esp_keys(pair.r) and not pair.i.refusals
+    plain = NatPair(nat=False)
+    plain.establish()
+    assert plain.i.refusals == ["proxy-identity"]
 
 
 # --- life behind a NAT ----------------------------------------------------------------------------
