@@ -44,6 +44,8 @@ charon {{
     delete_rekeyed = yes
     retransmit_timeout = 1.0
     retransmit_tries = 3
+    fragment_size = 576
+    keep_alive = 1
     plugins {{
         vici {{ socket = unix://{directory}/vici }}
     }}
@@ -122,7 +124,7 @@ class Connection:
     key: Path | None = None
     authorities: tuple[Path, ...] = ()
     revocation: str = "strict"
-    fragmentation: bool = True
+    fragmentation: str = "yes"
     dpd_delay: int = 0
     aggressive: bool = False
     times: str = ""
@@ -144,7 +146,7 @@ class Connection:
             remote=self.remote,
             proposal=self.proposal,
             esp_proposal=self.esp_proposal,
-            fragmentation="yes" if self.fragmentation else "no",
+            fragmentation=self.fragmentation,
             dpd_delay=self.dpd_delay,
             aggressive="yes" if self.aggressive else "no",
             times=self.times,

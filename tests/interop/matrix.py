@@ -58,6 +58,7 @@ _E, _U = "test_engine_against_strongswan.py::", "test_engine_upkeep_with_strongs
 _A, _M = "test_aggressive_with_strongswan.py::", "test_strongswan_main_mode.py::"
 _T, _C = "test_lifetimes_with_strongswan.py::", "test_bad_certificates_with_strongswan.py::"
 _I = "test_identities_with_strongswan.py::"
+_N = "test_nat_t_with_strongswan.py::"
 _L, _S = "test_libreswan.py::", "test_ike_scan.py::"
 
 FEATURES = (
@@ -235,6 +236,28 @@ FEATURES = (
             _one(_SW, 1, _E + "test_charon_is_told_that_its_proposal_is_refused"),
             _one(_LS, 1, _L + "test_pluto_is_told_that_its_proposal_is_refused"),
             _one(_SCAN, 1, _S + "test_anything_else_is_answered_by_a_notify_and_kept_nothing_of"),
+        ),
+    ),
+    Feature(
+        "NAT traversal, behind a real NAT and forced; keepalives",
+        (
+            *_both(_SW, _N + "test_charon_forces_udp_where_there_is_no_nat"),
+            _one(
+                _SW,
+                0,
+                _N + "test_we_are_behind_a_nat",
+                _N + "test_we_are_behind_a_nat_with_certificates_in_fragments",
+                _N + "test_charon_takes_our_keepalives",
+                _N + "test_without_nat_transparency_nothing_floats",
+            ),
+            _one(_SW, 1, _N + "test_charon_is_behind_a_nat_and_keeps_its_port"),
+        ),
+    ),
+    Feature(
+        "IKE fragmentation, both ways",
+        (
+            *_both(_SW, _N + "test_certificates_go_in_fragments_both_ways"),
+            _one(_SW, 1, _N + "test_fragments_without_agreement_are_refused_by_name"),
         ),
     ),
     Feature(

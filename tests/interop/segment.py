@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ikelab.lab import netns
+from ikelab.lab.plan import Masquerade, SetSysctl
 from ikelab.runtime.namespace import inside
 
 PREFIX_LENGTH = 24
@@ -88,6 +90,20 @@ class Segment:
         ip("-n", self.switch, "link", "set", port, "master", "br0", "up")
         ip("-n", namespace, "addr", "add", f"{address}/{PREFIX_LENGTH}", "dev", "gi0-0")
         ip("-n", namespace, "link", "set", "gi0-0", "up")
+        return namespace
+
+    def add_host_behind_nat(self, role: str, address: str, *, outside: str) -> str:
+        """A host whose one interface, `gi0-0`, leads to a NAT with the address `outside`."""
+        nat = self.add_host(f"{role}-nat", outside)
+        namespace = self._namespace(role)
+        gateway = f"{address.rpartition('.')[0]}.254"
+        ip("-n", nat, "link", "add", "inside", "type", "veth", "peer", "gi0-0", "netns", namespace)
+        ip("-n", nat, "addr", "add", f"{gateway}/{PREFIX_LENGTH}", "dev", "inside")
+        ip("-n", namespace, "addr", "add", f"{address}/{PREFIX_LENGTH}", "dev", "gi0-0")
+        ip("-n", nat, "link", "set", "inside", "up")
+        ip("-n", namespace, "link", "set", "gi0-0", "up")
+        ip("-n", namespace, "route", "add", "default", "via", gateway)
+        netns.apply([SetSysctl(nat, "net.ipv4.ip_forward", "1"), Masquerade(nat, "gi0-0")])
         return namespace
 
     def serve(self, directory: Path, port: int = 80) -> list[str]:
