@@ -392,8 +392,8 @@ class Router:
         if server is None:
             return self._refresh_isakmp(now)
         held = point.following
-        if held is None and server.config.mode == "ra":
-            return self._certificate_came(name, now)
+        if server.config.mode == "ra":  # it has nothing to prepare, and goes over when it is time
+            return [] if held is not None else self._certificate_came(name, now)
         key = None if held is None else self.nvram.load_key(held.key_label or "")
         if held is None or held.certificate is None or key is None:
             return []  # a CA has its own copy of what is in force

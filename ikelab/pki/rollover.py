@@ -57,7 +57,7 @@ def make_next(
 
 def other_issuers(present: Issuer) -> Iterator[Issuer]:
     """Who answers what is not encrypted for the CA certificate in force: the next one, by its own
-    key (RFC 8894 section 2.6), and former certificates of the present key.
+    key (RFC 8894 figure 9), and former certificates of the present key.
 
     A router holds the certificate it has accepted. After a renewal that keeps the key it still asks
     by the issuer and serial number of the old one, and must be answered in its name.

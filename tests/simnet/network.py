@@ -13,10 +13,11 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -41,6 +42,7 @@ from ikelab.node.router import Router
 from ikelab.pki.ca_events import HttpIn
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.recovery import StorageContents
+from ikelab.pki.store import CaStore, Nvram
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import Group
@@ -163,9 +165,13 @@ class Simnet:
         self.give(node, ClockStepped())
 
     def add(
-        self, config: RunningConfig, mode: str = "modern", nvram: SqliteNvram | None = None
+        self,
+        config: RunningConfig,
+        mode: str = "modern",
+        nvram: Nvram | None = None,
+        stores: Mapping[str, CaStore] = MappingProxyType({}),
     ) -> SimNode:
-        """Boot a node. nvram: what it knew before."""
+        """Boot a node. nvram, stores: what it and its servers knew before."""
         name = config.hostname
         seed = f"{self._seed}/{name}"
         router = Router(
@@ -174,7 +180,7 @@ class Simnet:
             rng=SimRng(seed),
             keys=SimKeys(seed),
             nvram=nvram or SqliteNvram(":memory:"),
-            open_store=lambda server: SqliteCaStore(":memory:"),
+            open_store=lambda server: stores.get(server) or SqliteCaStore(":memory:"),
         )
         node = self.nodes[name] = SimNode(name, router)
         self._carry_out(node, router.start(self.now_of(node)))

@@ -12,7 +12,7 @@ import pytest
 
 from ikelab.isakmp.events import Clear, PlainMessage, Refused
 from ikelab.node.console import Console
-from ikelab.pki.ca_events import CrlPublished, RolloverAvailable, RolloverDone
+from ikelab.pki.ca_events import CaNotice, CrlPublished, RolloverAvailable, RolloverDone
 from ikelab.pki.crl import load_crl, verify_crl
 from ikelab.pki.enrollment_events import RenewalStarted
 from ikelab.pki.events import (
@@ -218,6 +218,45 @@ def test_what_is_shown_while_the_next_generation_waits() -> None:
     assert certificates.startswith("CA Certificate (Rollover)\n")
     spoke = shown(net, net.nodes["spoke1"], "show crypto pki certificates")
     assert "CA Certificate (Rollover)\n" in spoke and "Certificate (Rollover)\n" in spoke
+
+
+def test_a_tunnel_that_is_up_stays_up_across_the_swap_and_authenticates_with_the_new_one() -> None:
+    net = enrolled()
+    hub, spoke = net.nodes["hub"], net.nodes["spoke1"]
+    go_to(net, 729.7)
+    net.acquire(spoke)
+    assert net.run(20, lambda: bool(spoke.installed) and spoke.keys() == hub.keys())
+    before = own(net, "spoke1")
+    for _ in range(24 * 6):  # a main mode lasts a day, a quick mode an hour
+        net.run(600)
+        assert spoke.installed and spoke.keys() & hub.keys(), net.now.wall
+    after = own(net, "spoke1")
+    assert before.not_after == after.not_before < net.now.wall
+    sent = [item.plaintext for item in spoke.of(PlainMessage) if item.message in ("MM5", "MM6")]
+    assert any(before.der in octets for octets in sent)
+    assert any(after.der in octets for octets in sent)
+    assert [item for node in (hub, spoke) for item in node.of(Refused)] == []
+
+
+def test_a_sub_ca_killed_before_it_heard_of_its_next_certificate_hears_of_it_afterwards() -> None:
+    net = enrolled()
+    node = net.nodes["ra-subca"]
+    server = node.router.servers["ra-subca"]
+    go_to(net, 630)
+
+    def killed(*_: object) -> list[CaNotice]:
+        raise ZeroDivisionError
+
+    server.install_certificate = killed  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        go_to(net, 660)
+    assert server.certificates[1] is None
+    again = net.add(node.router.config, nvram=node.router.nvram, stores={"ra-subca": server.store})
+    net.run(10)
+    assert again.router.servers["ra-subca"].certificates[1] is not None
+    go_to(net, 731)
+    assert ca(net, "ra-subca").not_before <= net.now.wall
+    authenticated(net)
 
 
 def test_clocks_that_jump_years_and_back_leave_everything_in_order() -> None:
