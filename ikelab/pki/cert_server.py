@@ -313,6 +313,11 @@ class CertificateServer(RequestDesk):
 
     def _catch_up(self, now: Now) -> list[CaNotice]:
         """Somebody asks before the timer came: the generation of this moment is to answer."""
+        ca = self._ca
+        if ca is None or (
+            self.state is ServerState.ENABLED and ca.not_before <= now.wall < ca.not_after
+        ):
+            return []
         wanted = in_force(self.store.generations(), now.wall)
         present = self._authority
         is_other = wanted and present and wanted.generation != present.generation

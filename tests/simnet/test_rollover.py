@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -254,6 +255,27 @@ def test_a_sub_ca_killed_before_it_heard_of_its_next_certificate_hears_of_it_aft
     again = net.add(node.router.config, nvram=node.router.nvram, stores={"ra-subca": server.store})
     net.run(10)
     assert again.router.servers["ra-subca"].certificates[1] is not None
+    go_to(net, 731)
+    assert ca(net, "ra-subca").not_before <= net.now.wall
+    authenticated(net)
+
+
+def test_a_root_that_grants_nothing_unasked_is_asked_by_hand_for_the_next_sub_ca() -> None:
+    net = enrolled()
+    node, root = net.nodes["root-ca"], net.nodes["root-ca"].router
+    servers = {
+        name: replace(server, grant_auto_rollover_ca_cert=False)
+        for name, server in root.config.servers.items()
+    }
+    net.do(node, root.configure(replace(root.config, servers=servers), net.now))
+    go_to(net, 641)
+    server = net.nodes["ra-subca"].router.servers["ra-subca"]
+    assert server.certificates[1] is None
+    listed = shown(net, node, "crypto pki server root-ca info requests")
+    assert "Subordinate CA certificate requests:" in listed and "pending" in listed
+    net.do(node, root.servers["root-ca"].grant(None, net.now))
+    go_to(net, 642)
+    assert server.certificates[1] is not None
     go_to(net, 731)
     assert ca(net, "ra-subca").not_before <= net.now.wall
     authenticated(net)

@@ -322,6 +322,23 @@ def test_router_without_certificate_server_says_so() -> None:
         assert show(command, bare) == "%Cannot find Certificate Server\n"
 
 
+def test_a_server_that_has_its_next_certificate_shows_the_guides_three_lines() -> None:
+    server = replace(
+        SERVER,
+        overlap_days=30,
+        rollover_timer=None,
+        rollover_fingerprint="CEA006FB8ECDD846801B8C4BC757210D",
+        rollover_expires=at("2008-05-14 11:18:05"),
+    )
+    text = show(Command("show crypto pki server"), replace(SNAPSHOT, servers=(server,)))
+    assert [line.strip() for line in text.splitlines()][-4:] == [
+        "Rollover status: available for rollover",
+        "Rollover CA certificate fingerprint: CEA006FB 8ECDD846 801B8C4B C757210D",
+        "Rollover CA certificate expiration time: 11:18:05 UTC May 14 2008",
+        "Auto-Rollover configured, overlap period 30 days",
+    ]
+
+
 def test_storage_is_shown_without_its_password() -> None:
     server = replace(SERVER, storage="ftp://ca:s3cret@192.0.2.99/db")
     snapshot = replace(SNAPSHOT, servers=(server,))
