@@ -130,9 +130,9 @@ def test_it_enrolls_with_everything_modern_mode_allows(
     assert client.verify("k").endswith("k.pem: OK")
 
 
-@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("cipher", CIPHERS)
-def test_it_enrolls_with_sha1_and_3des_in_legacy_mode(
+def test_it_enrolls_with_all_eight_pairs_in_legacy_mode(
     legacy: Authorities, start: Start, cipher: str, digest: str
 ) -> None:
     client = start(legacy)

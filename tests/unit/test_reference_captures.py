@@ -25,15 +25,17 @@ def test_every_lab_has_its_reference_and_a_line_in_the_index() -> None:
         assert f"| [{lab}]({lab}/ladder.svg) |" in index
 
 
-@pytest.mark.interop
-@pytest.mark.parametrize("lab", LABS)
-def test_tshark_reads_all_of_it_without_a_warning(lab: str, need: Callable[[str], str]) -> None:
+Fields = Callable[..., list[list[str]]]
+
+
+def reader(lab: str, tshark: str) -> Fields:
+    """What tshark finds in a lab's capture: fields(display filter, names of fields...)."""
     folder = CAPTURES / lab
     environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(folder / f"{lab}.wireshark")}
 
     def fields(display_filter: str, *names: str) -> list[list[str]]:
         columns = [part for name in names for part in ("-e", name)]
-        command = [need("tshark"), "-r", str(folder / f"{lab}.pcapng"), "-Y", display_filter]
+        command = [tshark, "-r", str(folder / f"{lab}.pcapng"), "-Y", display_filter]
         done = subprocess.run(
             [*command, "-T", "fields", *columns],
             env=environment,
@@ -43,6 +45,38 @@ def test_tshark_reads_all_of_it_without_a_warning(lab: str, need: Callable[[str]
         )
         return [line.split("\t") for line in done.stdout.splitlines() if line]
 
+    return fields
+
+
+def has_enrollment(lab: str) -> bool:
+    """A certificate server, and somebody who asks it by HTTP."""
+    texts = [file.read_text() for file in (ROOT / "netns" / lab / "configs").glob("*.cfg")]
+    words = ("crypto pki server", "enrollment url")
+    return all(any(word in text for text in texts) for word in words)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("lab", [lab for lab in LABS if has_enrollment(lab)])
+def test_tshark_decodes_every_message_of_scep(lab: str, need: Callable[[str], str]) -> None:
+    fields = reader(lab, need("tshark"))
+    asked = fields('http.request.uri contains "operation="', "http.request.uri")
+    operations = [row[0].partition("operation=")[2].partition("&")[0] for row in asked]
+    assert {"GetCACaps", "GetCACert", "PKIOperation"} <= set(operations)
+    messages = [
+        set(row[0].split(",")) for row in fields("cms.signedAttrs", "x509sat.PrintableString")
+    ]
+    requests = [words for words in messages if words & {"17", "19", "20", "21", "22"}]
+    answers = [words for words in messages if not words & {"17", "19", "20", "21", "22"}]
+    assert len(requests) == operations.count("PKIOperation")
+    assert len(answers) == len(requests) and all("3" in words for words in answers)
+    certified = [words for words in answers if "0" in words]
+    assert certified, "nobody was given a certificate"
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("lab", LABS)
+def test_tshark_reads_all_of_it_without_a_warning(lab: str, need: Callable[[str], str]) -> None:
+    fields = reader(lab, need("tshark"))
     complaints = "(_ws.expert.severity >= 6291456 || _ws.malformed)"
     assert fields(f"{complaints} && !({REPEATED})", "frame.number") == []
     esp = fields("esp", "esp.icv_good", "icmp.type")
