@@ -47,14 +47,16 @@ def trust_of(trustpoint: Trustpoint, parent: Trust | None = None) -> Trust:
     None where none is.
     """
     name, methods = trustpoint.config.name, trustpoint.config.revocation_check
+    is_known = trustpoint.config.enrollment_url is not None and trustpoint.credential is not None
+    by_scep = trustpoint.issuing_cas if is_known else ()
     if trustpoint.config.chain_validation == "stop":
-        return Trust(name, trustpoint.issuing_cas, methods)
+        return Trust(name, trustpoint.issuing_cas, methods, by_scep=by_scep)
     held = [load_certificate(der) for der in trustpoint.anchors]
     roots = tuple(item.der for item in held if item.is_self_issued)
     below = tuple(item.der for item in held if not item.is_self_issued)
     if parent is not None:
         roots, below = parent.anchors, (*below, *parent.below)
-    return Trust(name, roots, methods, below)
+    return Trust(name, roots, methods, below, by_scep)
 
 
 def credential_of(trustpoint: Trustpoint) -> Credential | None:

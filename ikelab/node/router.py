@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import count, pairwise
+from itertools import count
 
 from ikelab.errors import PkiError
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
+from ikelab.node.askers import asker_of, upstream_of
 from ikelab.node.credentials import accepted, credential_of, trust_of
+from ikelab.node.crl_queries import CrlQueries, named_crls
 from ikelab.node.device import device_of
 from ikelab.node.events import (
     AcquireSa,
@@ -49,14 +51,13 @@ from ikelab.pki.events import (
     NextCaHeld,
     NextCertificateHeld,
 )
-from ikelab.pki.registration_authority import RegistrationAuthority, Upstream
+from ikelab.pki.registration_authority import RegistrationAuthority
 from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, RevocationChecker
-from ikelab.pki.scep_client import ScepClient
 from ikelab.pki.store import CaStore, Nvram
 from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State as TrustpointState
 from ikelab.pki.trustpoint import Trustpoint
-from ikelab.pki.x509 import Certificate, load_certificate
+from ikelab.pki.x509 import load_certificate
 from ikelab.types import Now, Rng, Timer, earliest, is_due
 
 # Prefixes of HTTP handles, so that an answer finds its asker.
@@ -81,6 +82,9 @@ class Router:
         self.mode: LabMode = mode
         self.nvram = nvram
         self.revocation = RevocationChecker(legacy=mode == "legacy")
+        self._crl_queries = CrlQueries(
+            lambda name: asker_of(self.config, nvram, name, rng, legacy=self.legacy)
+        )
         self.trustpoints: dict[str, Trustpoint] = {}
         self.servers: dict[str, CertificateServer] = {}
         self.queues: dict[str, StorageQueue] = {}
@@ -212,17 +216,15 @@ class Router:
         if config.mode != "ra":
             return CertificateServer(config, store, self._rng, self._keys, self.legacy)
         return RegistrationAuthority(
-            config, store, self._rng, self._keys, lambda: self._upstream(config.name), self.legacy
+            config,
+            store,
+            self._rng,
+            self._keys,
+            lambda: upstream_of(
+                self.config, self.nvram, config.name, self._rng, legacy=self.legacy
+            ),
+            self.legacy,
         )
-
-    def _upstream(self, name: str) -> Upstream | None:
-        """How a registration authority speaks to its CA: as its trustpoint does."""
-        stored, config = self.nvram.load_trustpoint(name), self.config.trustpoints.get(name)
-        if stored is None or config is None:
-            return None
-        device = device_of(self.config)
-        client = ScepClient(config, device, self._rng, self.legacy)
-        return Upstream(client, stored.capabilities, float(config.retry_period))
 
     def _remove_server(self, name: str) -> NodeAction:
         """`no crypto pki server`: key and database are destroyed, the storage keeps its files."""
@@ -308,28 +310,14 @@ class Router:
         return self._rng.draw(label, octets)
 
     def request_crl(self, name: str, now: Now) -> list[NodeAction]:
-        """`crypto pki crl request`: the CRL that our own certificate names; with `chain-validation
-        continue` also those that the CA certificates above it name.
-        """
+        """`crypto pki crl request`: what `named_crls` gives, whatever the cache holds."""
         if name not in self.trustpoints:
             raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
-        credential = self.trustpoints[name].credential
-        if credential is None:
-            raise PkiError("not-enrolled", f"trustpoint {name} has no router certificate")
-        certificate = load_certificate(credential.certificate)
-        if not certificate.crl_urls:
-            raise PkiError("no-cdp", "the certificate names no CRL distribution point")
-        actions = self._request_crl(certificate, credential.chain[0], now)
-        if self.trustpoints[name].config.chain_validation == "continue":
-            for ca, issuer in pairwise(credential.chain):
-                actions += self._request_crl(load_certificate(ca), issuer, now)
+        actions: list[NodeAction] = []
+        for url, issuer in named_crls(self.trustpoints[name]):
+            found = self.revocation.request(url, issuer)
+            actions += self._revocation_actions(found, now)
         return actions
-
-    def _request_crl(self, certificate: Certificate, issuer: bytes, now: Now) -> list[NodeAction]:
-        if not certificate.crl_urls:
-            return []
-        found = self.revocation.request(certificate.crl_urls[0], issuer)
-        return self._revocation_actions(found, now)
 
     def _trustpoint(
         self, name: str, event: enrollment.TrustpointEvent, now: Now
@@ -428,6 +416,12 @@ class Router:
                 case PathRefused(handle, reason, detail):
                     actions += self._examinations.end(handle, reason)
                     actions += self._ike(isakmp.PeerCertRefused(handle, reason, detail), now)
+                case HttpRequest():
+                    begun = self._crl_queries.begin(action)
+                    if isinstance(begun, HttpFailed):
+                        actions += self._revocation_actions(self.revocation.handle(begun, now), now)
+                    else:
+                        actions.append(begun)
                 case _:
                     actions.append(action)
         return actions
@@ -469,6 +463,7 @@ class Router:
             server = self.servers.get(name)
             return [] if server is None else [*server.answered(replace(event, handle=inner), now)]
         if not handle.startswith(_TRUSTPOINT):
+            event = self._crl_queries.answered(event)
             return self._revocation_actions(self.revocation.handle(event, now), now)
         name, inner = handle.removeprefix(_TRUSTPOINT).split(" ", 1)
         if name not in self.trustpoints:

@@ -156,10 +156,12 @@ class Trust:
     """What one trustpoint lets a peer be checked against.
 
     anchors: DER of the CA certificates that a path may end at. revocation_check: "crl" and "none",
-    in order. below: DER of CA certificates at hand that are to be checked like any other.
+    in order. below: DER of CA certificates at hand that are to be checked like any other. by_scep:
+    DER of the CAs that can be asked for their CRL by SCEP.
     """
 
     trustpoint: str
     anchors: tuple[bytes, ...]
     revocation_check: tuple[str, ...] = ("crl",)
     below: tuple[bytes, ...] = ()
+    by_scep: tuple[bytes, ...] = ()

@@ -35,6 +35,9 @@ CACHE_LIMIT = 65536
 CRL_SECONDS = 5.0
 """How long a CRL may take to come, from the first octet sent to the last received."""
 
+BY_SCEP = "scep:"
+"""With a trustpoint's name behind it, where its CA is to be asked; never from a certificate."""
+
 _MAX_WAITING = 256  # checks of handshakes that wait for CRLs at one time
 _MAX_CERTIFICATES = 16  # of one peer; the longest chain of any CA hierarchy here has four
 _MAX_URL = 1024
@@ -159,7 +162,7 @@ class RevocationChecker:
     def request(self, url: str, issuer: bytes) -> list[RevocationAction]:
         """`crypto pki crl request`: fetch now, whatever the cache holds. issuer: DER."""
         certificate = load_certificate(issuer)
-        reason = _url_fault(url)
+        reason = "" if url.startswith(BY_SCEP) else _url_fault(url)
         if reason:
             return [CrlRefused(format_name(certificate.subject), url, reason)]
         return self._fetch(url, (certificate,), None)
@@ -194,9 +197,10 @@ class RevocationChecker:
             if unknown is None:
                 return self._fetch_delta(check, now.wall) or [self._verdict(check, accepted, now)]
             position, error = unknown
-            url = self._next_url(check, check.path[position].crl_points)
+            places = self._places(check, position)
+            url = next((url for url in places if url not in check.asked), None)
             if url is None:
-                fault = self._why_unknown(check, check.path[position], error)
+                fault = self._why_unknown(check, check.path[position], places, error)
             elif self._is_busy():
                 fault = f"{_MAX_WAITING} checks wait for CRLs already"
             else:
@@ -206,13 +210,17 @@ class RevocationChecker:
     def _is_busy(self) -> bool:
         return sum(len(fetch.waiting) for fetch in self._fetches.values()) >= _MAX_WAITING
 
-    def _next_url(self, check: _Check, points: Sequence[DistributionPoint]) -> str | None:
-        """The first place of a CRL that was not asked for this check."""
-        return next((url for url in _urls(points) if url not in check.asked), None)
+    def _places(self, check: _Check, position: int) -> list[str]:
+        """Where CRLs of a certificate may be had: at its CA itself only where it names nothing."""
+        points, issuer = check.path[position].crl_points, check.path[position + 1]
+        if not points and issuer.der in check.trust.by_scep:
+            return [BY_SCEP + check.trust.trustpoint]
+        return list(_urls(points))
 
-    def _why_unknown(self, check: _Check, certificate: Certificate, error: PkiError) -> str:
+    def _why_unknown(
+        self, check: _Check, certificate: Certificate, urls: Sequence[str], error: PkiError
+    ) -> str:
         """For a person: why all places of its CRLs did not help."""
-        urls = list(_urls(certificate.crl_points))
         if not urls:
             return f"{format_name(certificate.subject)} names no CRL that can be fetched"
         for url in urls:

@@ -22,7 +22,7 @@ from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.enrollment_events import Device
 from ikelab.pki.events import HttpRequest
 from ikelab.pki.name import build_name, names_match, parse_dn, read_name
-from ikelab.pki.scep import PkiStatus, Transaction
+from ikelab.pki.scep import CertRep, PkiStatus, Transaction
 from ikelab.pki.store import PendingEnrollment
 from ikelab.pki.x509 import (
     Certificate,
@@ -375,6 +375,33 @@ class ScepClient:
         )
         return SentMessage(octets, nonce, transaction, public_key_info(key))
 
+    def get_crl(self, bundle: CaBundle, signer: Signer, capabilities: Sequence[str]) -> SentMessage:
+        """GetCRL for the CRL that covers the signer's own certificate."""
+        transaction = Transaction(
+            ca=bundle.recipient,
+            signer=signer.certificate,
+            key=signer.key,
+            transaction_id=self._rng.draw("scep_transaction_id", 16).hex().upper(),
+            digest=self._digest(capabilities),
+            cipher=self._cipher(capabilities),
+        )
+        nonce = self._rng.draw("scep_nonce", scep.NONCE_LENGTH)
+        octets = scep.build_get_crl(
+            transaction,
+            issuer=bundle.ca.subject,
+            serial=signer.certificate.serial,
+            sender_nonce=nonce,
+            rng=self._rng,
+        )
+        return SentMessage(octets, nonce, transaction, signer.certificate.public_key_info)
+
+    def read_crl(self, octets: bytes, sent: SentMessage, bundle: CaBundle) -> bytes:
+        """The CRL (DER, not verified) in the answer to GetCRL. Raises PkiError."""
+        reply = self._read_reply(octets, sent, bundle)
+        if reply.status is not PkiStatus.SUCCESS or len(reply.crls) != 1:
+            raise PkiError("no-crl", f"{len(reply.crls)} CRLs in an answer to GetCRL")
+        return reply.crls[0]
+
     def _transaction(
         self,
         pending: PendingEnrollment,
@@ -401,6 +428,13 @@ class ScepClient:
         """
         if len(octets) > _MAX_REPLY:
             raise PkiError("malformed-cms", f"an answer of {len(octets)} octets")
+        reply = self._read_reply(octets, sent, bundle)
+        if reply.status is PkiStatus.PENDING:
+            return None
+        return self.check_certificate(reply.certificates, sent.subject_key, bundle.ca, now)
+
+    def _read_reply(self, octets: bytes, sent: SentMessage, bundle: CaBundle) -> CertRep:
+        """Raises PkiError, "refused-by-ca" for a FAILURE."""
         reply = scep.read_cert_rep(
             octets,
             sent.transaction,
@@ -408,12 +442,10 @@ class ScepClient:
             signers=bundle.signers,
             legacy=self._legacy,
         )
-        if reply.status is PkiStatus.PENDING:
-            return None
         if reply.status is PkiStatus.FAILURE:
             words = "no reason given" if reply.fail_info is None else _FAIL_WORDS[reply.fail_info]
             raise PkiError("refused-by-ca", f"the CA refuses: {words}")
-        return self.check_certificate(reply.certificates, sent.subject_key, bundle.ca, now)
+        return reply
 
     def check_certificate(
         self, certificates: Sequence[bytes], subject_key: bytes, ca: Certificate, now: datetime
