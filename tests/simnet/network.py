@@ -46,6 +46,7 @@ from ikelab.pki.store import CaStore, Nvram
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.types import Endpoint, Now
 from ikelab.wire.numbers import Group
+from tests.simnet.nat import NatBox
 
 T = TypeVar("T")
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -145,6 +146,7 @@ class Simnet:
         self.storage_up = True
         self.faults = faults or Faults()
         self.datagrams = 0
+        self.nat: NatBox | None = None
         self._random = random.Random(seed)
         self._seed = seed
         self._order = itertools.count()
@@ -243,6 +245,11 @@ class Simnet:
             match action:
                 case isakmp.SendDatagram():
                     self._send(action)
+                case isakmp.SendKeepalive():
+                    self.after(WIRE_SECONDS, lambda a=action: self._arrive(a))
+                case isakmp.MoveIpsecSa(inbound_spi, remote) if inbound_spi in node.installed:
+                    moved = replace(node.installed[inbound_spi], remote=remote)
+                    node.installed[inbound_spi] = moved
                 case isakmp.AllocateSpi(handle):
                     spi = next(node.spis).to_bytes(4, "big")
                     brought.append(isakmp.SpiAllocated(handle, spi))
@@ -273,10 +280,23 @@ class Simnet:
             delay = WIRE_SECONDS * (1 + self._random.random() + (50 if late else 0))
             self.after(delay, lambda: self._arrive(action))
 
-    def _arrive(self, action: isakmp.SendDatagram) -> None:
+    def _arrive(self, action: isakmp.SendDatagram | isakmp.SendKeepalive) -> None:
+        """At the node that has the address, the addresses as a NAT on the way makes them."""
+        local, remote = action.local, action.remote
+        if self.nat is not None and self.nat.is_inside(local.address):
+            local = self.nat.outwards(local, self.elapsed)
+        elif self.nat is not None and remote.address == self.nat.public:
+            found = self.nat.inwards(remote, self.elapsed)
+            if found is None:
+                return
+            remote = found
+        if isinstance(action, isakmp.SendKeepalive):
+            return  # it has done its work at the NAT
+        self._deliver(isakmp.DatagramReceived(remote, local, action.octets))
+
+    def _deliver(self, event: isakmp.DatagramReceived) -> None:
         for node in self.nodes.values():
-            if action.remote.address in node.addresses:
-                event = isakmp.DatagramReceived(action.remote, action.local, action.octets)
+            if event.local.address in node.addresses:
                 self.give(node, event)
 
     # --- web and storage ----------------------------------------------------------------------
