@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -141,7 +141,8 @@ def read_next_ca_certificates(
     """What GetNextCACert gave: the CA certificate that will follow the present one.
 
     It is the present CA's word, by its signature, so nobody needs to look at a fingerprint again.
-    Raises PkiError, "wrong-name" where it is for another CA than the present one.
+    Raises PkiError, "wrong-name" where it is for another CA than the present one, "new-root" where
+    a subordinate CA would have us trust another root than the one it is below.
     """
     if len(body) > _MAX_REPLY:
         raise PkiError("malformed-ca", f"{len(body)} octets of CA certificates")
@@ -153,7 +154,31 @@ def read_next_ca_certificates(
             "wrong-name",
             f"{format_name(present.ca.subject)} announces {format_name(found.ca.subject)} as next",
         )
+    if not present.upper and not present.ca.is_self_issued:
+        return replace(found, upper=())  # it was accepted alone
+    _check_succession(found, present)
     return found
+
+
+def _check_succession(found: CaBundle, present: CaBundle) -> None:
+    """A CA speaks for its own next key. The CAs above it must be those that are known, or their
+    successors, which begin when they end: else whoever has stolen a subordinate CA's key could set
+    a root of his own above it, and with that speak for all its sister CAs.
+    """
+    known = (present.ca, *present.upper)
+    if found.ca.is_self_issued and not present.ca.is_self_issued:
+        raise PkiError("new-root", f"{format_name(found.ca.subject)} announces itself as a root")
+    for above in found.upper:
+        same = [ca for ca in known if names_match(ca.subject, above.subject)]
+        if not any(
+            ca.public_key_info == above.public_key_info or above.not_before >= ca.not_after
+            for ca in same
+        ):
+            raise PkiError(
+                "new-root",
+                f"{format_name(present.ca.subject)} announces the CA {format_name(above.subject)}"
+                " above it, which is neither held nor the successor of one that ends",
+            )
 
 
 def _is_below(other: Certificate, ca: Certificate) -> bool:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ikelab.errors import PkiError
 from ikelab.pki import scep
+from ikelab.pki.algorithms import key_identifier, public_key_info
 from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.cms import build_degenerate
 from ikelab.pki.issuer import sign_ca_certificate
 from ikelab.pki.scep_client import CaBundle, parse_capabilities, read_next_ca_certificates
 from ikelab.pki.store import Authority
-from ikelab.pki.x509 import load_certificate
+from ikelab.pki.x509 import build_certificate, load_certificate, parse_dn
 from ikelab.runtime.store import SqliteCaStore
 from tests.pki_scene import Scene, pool_key
 
@@ -175,3 +176,70 @@ def test_openssl_verifies_the_announcement(need: Callable[[str], str], tmp_path:
     convert = [openssl, "x509", "-outform", "DER"]
     der = subprocess.run(convert, input=shown.encode(), capture_output=True, check=True).stdout
     assert der == after.certificate
+
+
+# --- what a subordinate CA may announce -----------------------------------------------------------
+
+
+def signed(
+    name: str, key: int, issuer: str, issuer_key: int, start: datetime, serial: int = 77
+) -> bytes:
+    """A CA certificate of a year. Equal names: self-signed."""
+    own, signer = pool_key(2048, 80 + key), pool_key(2048, 80 + issuer_key)
+    return build_certificate(
+        serial=serial,
+        issuer=parse_dn(f"cn={issuer}"),
+        subject=parse_dn(f"cn={name}"),
+        public_key_info=public_key_info(own),
+        not_before=start,
+        not_after=start + timedelta(days=365),
+        issuer_key=signer,
+        digest="sha256",
+        ca=True,
+        key_usage=frozenset({"keyCertSign", "cRLSign"}),
+        crl_url=None,
+        authority_key_id=key_identifier(public_key_info(signer)),
+    )
+
+
+def announced(*certificates: bytes, upper: bool = True) -> CaBundle:
+    """What a router that knows root and sub-CA makes of an announcement by the sub-CA's key."""
+    start = datetime(2009, 1, 1, tzinfo=UTC)
+    root = load_certificate(signed("root", 0, "root", 0, start))
+    sub = load_certificate(signed("sub", 1, "root", 0, start))
+    body = scep.build_next_ca(certificates, sub, pool_key(2048, 81), "sha256")
+    present = CaBundle(sub, (root,) if upper else ())
+    return read_next_ca_certificates(body, present, start + timedelta(days=300), legacy=False)
+
+
+BEGIN = datetime(2009, 1, 1, tzinfo=UTC)
+MIDDLE, END = BEGIN + timedelta(days=300), BEGIN + timedelta(days=365)
+ROOT, NEXT_ROOT = signed("root", 0, "root", 0, BEGIN), signed("root", 2, "root", 2, END)
+
+
+def test_a_sub_ca_announces_its_next_key_below_the_same_root_and_below_the_one_that_follows() -> (
+    None
+):
+    below_old = signed("sub", 3, "root", 0, MIDDLE)
+    assert announced(below_old, ROOT).upper[0].der == ROOT
+    below_new = signed("sub", 3, "root", 2, END)
+    assert announced(below_new, NEXT_ROOT).upper[0].der == NEXT_ROOT
+
+
+@pytest.mark.parametrize(
+    "certificates",
+    [
+        (signed("sub", 3, "root", 4, MIDDLE), signed("root", 4, "root", 4, MIDDLE)),
+        (signed("sub", 3, "root", 4, END), signed("root", 4, "root", 4, END - timedelta(days=1))),
+        (signed("sub", 3, "other", 4, MIDDLE), signed("other", 4, "other", 4, MIDDLE)),
+        (signed("sub", 3, "sub", 3, END),),
+    ],
+    ids=["root of today", "root a day early", "root of another name", "itself as root"],
+)
+def test_a_stolen_sub_ca_cannot_set_a_root_above_itself(certificates: tuple[bytes, ...]) -> None:
+    assert reason_of(lambda: announced(*certificates)) == "new-root"
+
+
+def test_a_sub_ca_that_was_accepted_alone_brings_no_root_with_its_next_certificate() -> None:
+    found = announced(signed("sub", 3, "root", 2, END), NEXT_ROOT, upper=False)
+    assert found.upper == ()
