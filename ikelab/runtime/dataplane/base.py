@@ -8,7 +8,8 @@ packet, or answers it with "fragmentation needed", *before* GRE and ESP. The ESP
 clear, as IOS sends them without `tunnel path-mtu-discovery`: where they do not fit the physical
 link they are fragmented, and the receiver's kernel puts them together before ESP is opened. At
 `ip mtu 1400` every suite fits 1500 octets in both modes, but for AES with HMAC-SHA2-384 or -512 in
-tunnel mode. UDP encapsulation takes 8 octets more, and still all but those fit.
+tunnel mode. UDP encapsulation takes 8 octets more: then transport mode fits but for
+HMAC-SHA2-512, tunnel mode with AES does not.
 """
 
 from __future__ import annotations
