@@ -6,9 +6,10 @@ IOS's texts from the guide where there are such, else our own, marked as such.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from urllib.parse import urlsplit
 
-from ikelab.ios.debugging import PKI_MESSAGES
+from ikelab.ios.debugging import PKI_MESSAGES, PKI_TRANSACTIONS
 from ikelab.ios.log_line import LogLine, own
 from ikelab.ios.text import date, grouped, serial_number, visible, without_user
 from ikelab.pki import ca_events as ca
@@ -90,7 +91,19 @@ def _crl(notice: object) -> Iterator[LogLine]:
         case pki.CrlInstalled(issuer, url, size):
             yield own("CRL", f"{issuer}: {size} octets fetched from {url}")
         case pki.CrlRefused(issuer, url, reason):
+            if notice.published is not None and notice.clock is not None:
+                yield from _early_crl(notice.trustpoint, notice.published, notice.clock)
             yield own("CRL", f"{issuer}: not taken from {url}: {reason}")
+
+
+def _early_crl(trustpoint: str, published: datetime, clock: datetime) -> Iterator[LogLine]:
+    """The guide's lines of a CRL from the future ("Certificate Is Not Yet Valid")."""
+    text = "New CRL Not Yet Valid (router time not synched to CA?)"
+    yield LogLine(f"CRYPTO_PKI: {text}", PKI_TRANSACTIONS)
+    yield LogLine(f"CRL published: {date(published)}", PKI_TRANSACTIONS)
+    yield LogLine(f"Router time: {date(clock)}", PKI_TRANSACTIONS)
+    error = "error 1804:E_VALIDITY : validity period start later than end"
+    yield LogLine(f'%PKI-4-CRLINSERTFAIL: Trustpoint "{trustpoint}" unknown ({error})')
 
 
 def _server(notice: object) -> Iterator[LogLine]:

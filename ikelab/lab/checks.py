@@ -15,6 +15,7 @@ What is done in between; it holds if the node takes it:
     configure      {node, lines}                 lines typed after `configure terminal`
     trust          {node, trustpoint, ca, grant?, enroll?}   as an entry of `trust:`
     power-off      {node}                        its links go down, its process ends without goodbye
+    forget-clock   {node, date}                  its date is lost, as when the battery is empty
     advance        90d                           the lab's clock, with all that is due on the way
 """
 
@@ -23,9 +24,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from ikelab.ios.config import RunningConfig
-from ikelab.lab.dates import span_of
+from ikelab.lab.dates import date_of, span_of
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 
@@ -128,13 +130,32 @@ class PowerOff:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetClock:
+    """A node's date is this one, and not believed: as after a restart with an empty battery."""
+
+    node: str
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Advance:
     """All clocks are moved forward, from one thing that is due to the next."""
 
     seconds: int
 
 
-Check = Wait | Ping | ShowContains | Refused | Exec | Configure | Trust | PowerOff | Advance
+Check = (
+    Wait
+    | Ping
+    | ShowContains
+    | Refused
+    | Exec
+    | Configure
+    | Trust
+    | PowerOff
+    | Advance
+    | ForgetClock
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +353,14 @@ def _read_power_off(value: Value, names: Names) -> Check | None:
     return PowerOff(node.name) if node else None
 
 
+def _read_forget_clock(value: Value, names: Names) -> Check | None:
+    fields = value.fields(("node", "date"), required=("node", "date"))
+    if len(fields) < 2:
+        return None
+    node, date = names.node(fields["node"]), date_of(fields["date"])
+    return ForgetClock(node, date) if node is not None and date is not None else None
+
+
 def _read_advance(value: Value, names: Names) -> Check | None:
     seconds = span_of(value)
     return Advance(seconds) if seconds else None
@@ -348,4 +377,5 @@ _READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
     "trust": _read_trust,
     "power-off": _read_power_off,
     "advance": _read_advance,
+    "forget-clock": _read_forget_clock,
 }

@@ -19,6 +19,7 @@ from ikelab.lab.checks import (
     Check,
     Configure,
     Exec,
+    ForgetClock,
     Ping,
     PowerOff,
     Refused,
@@ -32,7 +33,7 @@ from ikelab.pki.config import CertServerConfig
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.nodespec import NodeSpec
 
-Deed = Wait | Ping | ShowContains | Refused | Exec | Configure
+Deed = Wait | Ping | ShowContains | Refused | Exec | Configure | ForgetClock
 """What goes through the console of one node."""
 
 _CA_SECONDS = 60.0  # two RSA keys and an enrollment with the CA above; usually under a second
@@ -207,6 +208,9 @@ def _at_console(client: ControlClient, title: str, check: Deed, node: NodeSpec) 
         case Configure():
             client.configure(check.lines)
             return Result(title, True, "")
+        case ForgetClock():
+            client.call("forget-clock", date=check.date.isoformat())
+            return Result(title, True, "")
         case _:
             assert_never(check)
 
@@ -234,6 +238,8 @@ def title_of(check: Check) -> str:
             return f"{check.node} {verb} {check.ca} (trustpoint {check.trustpoint})"
         case PowerOff():
             return f"{check.node} is switched off"
+        case ForgetClock():
+            return f"{check.node} forgets the date: it is {check.date:%Y-%m-%d %H:%M:%S}"
         case Advance(seconds):
             return f"{format_span(seconds)} later"
         case _:

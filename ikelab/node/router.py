@@ -315,7 +315,7 @@ class Router:
             raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
         actions: list[NodeAction] = []
         for url, issuer in named_crls(self.trustpoints[name]):
-            found = self.revocation.request(url, issuer)
+            found = self.revocation.request(url, issuer, name)
             actions += self._revocation_actions(found, now)
         return actions
 

@@ -163,11 +163,18 @@ class CrlInstalled:
 
 @dataclass(frozen=True, slots=True)
 class CrlRefused:
-    """Notice: a CRL could not be fetched or used; the one cached before stays."""
+    """Notice: a CRL could not be fetched or used; the one cached before stays.
+
+    trustpoint: for which it was fetched. published: its date, where that lies in the future: then
+    the router's clock, or the CA's, is wrong. clock: what the router's said.
+    """
 
     issuer: str
     url: str
     reason: str
+    trustpoint: str = ""
+    published: datetime | None = None
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class _Fetch:
 
     url: str
     ca: Sequence[Certificate]
+    trustpoint: str
     waiting: list[_Check] = field(default_factory=list)
 
 
@@ -152,20 +153,20 @@ class RevocationChecker:
             crl = self._accept(fetch, event, now.wall)
             actions.append(CrlInstalled(name, fetch.url, len(crl.der)))
         except PkiError as error:
-            actions.append(CrlRefused(name, fetch.url, str(error)))
+            actions.append(_refused_crl(fetch, name, event, error, now.wall))
             for check in fetch.waiting:
                 check.failed[fetch.url] = str(error)
         for check in fetch.waiting:
             actions += self._advance(check, now)
         return actions
 
-    def request(self, url: str, issuer: bytes) -> list[RevocationAction]:
+    def request(self, url: str, issuer: bytes, trustpoint: str = "") -> list[RevocationAction]:
         """`crypto pki crl request`: fetch now, whatever the cache holds. issuer: DER."""
         certificate = load_certificate(issuer)
         reason = "" if url.startswith(BY_SCEP) else _url_fault(url)
         if reason:
             return [CrlRefused(format_name(certificate.subject), url, reason)]
-        return self._fetch(url, (certificate,), None)
+        return self._fetch(url, (certificate,), None, trustpoint)
 
     def entries(self, now: datetime) -> tuple[CachedCrl, ...]:
         """What the cache holds, the oldest first; an outdated CRL is not there any more."""
@@ -233,7 +234,7 @@ class RevocationChecker:
     def _fetch_for(self, check: _Check, url: str, position: int) -> list[RevocationAction]:
         """Ask for a CRL that the certificate at that position of the path needs."""
         check.asked.add(url)
-        return self._fetch(url, check.path[position + 1 :], check)
+        return self._fetch(url, check.path[position + 1 :], check, check.trust.trustpoint)
 
     def _fetch_delta(self, check: _Check, at: datetime) -> list[RevocationAction]:
         """Ask for a delta that is announced and not here; [] where there is none, or no time."""
@@ -285,7 +286,7 @@ class RevocationChecker:
         return None
 
     def _fetch(
-        self, url: str, ca: Sequence[Certificate], check: _Check | None
+        self, url: str, ca: Sequence[Certificate], check: _Check | None, trustpoint: str
     ) -> list[RevocationAction]:
         """Ask for a CRL, or wait with those who have asked already: one in flight per URL."""
         waiting = [] if check is None else [check]
@@ -295,7 +296,7 @@ class RevocationChecker:
                 return []
         self._sent += 1
         handle = f"crl {self._sent}"
-        self._fetches[handle] = _Fetch(url, ca, waiting)
+        self._fetches[handle] = _Fetch(url, ca, trustpoint, waiting)
         return [HttpRequest(handle, "GET", url, limit=self._limit, seconds=CRL_SECONDS)]
 
     def _accept(self, fetch: _Fetch, event: HttpReply | HttpFailed, at: datetime) -> Crl:
@@ -403,6 +404,16 @@ def _valid_path(
 def _urls(points: Sequence[DistributionPoint]) -> Iterator[str]:
     """All URLs that may be fetched."""
     return (url for point in points for url in point.urls if not _url_fault(url))
+
+
+def _refused_crl(
+    fetch: _Fetch, issuer: str, event: HttpReply | HttpFailed, error: PkiError, at: datetime
+) -> CrlRefused:
+    """What is said of it; of one from the future, both dates."""
+    refused = CrlRefused(issuer, fetch.url, str(error), fetch.trustpoint)
+    if error.reason != "crl-not-yet-valid" or not isinstance(event, HttpReply):
+        return refused
+    return replace(refused, published=load_crl(event.body).this_update, clock=at)
 
 
 def _refuse_older(new: Crl, old: Crl) -> None:

@@ -153,6 +153,11 @@ class NodeClock:
         self._base += timedelta(seconds=seconds)
         self._synced, self._drifting = True, False
 
+    def forget(self, date: datetime) -> None:
+        """As after a restart with an empty battery: some date, and nobody believes it."""
+        self._base = date - timedelta(seconds=self.elapsed())
+        self._synced, self._drifting = False, False
+
     def lose(self) -> None:
         """The server that the date came from is gone: it is believed on, but marked."""
         self._drifting = self._synced

@@ -12,6 +12,7 @@ Operations that every node has:
     configure  lines              text, as if typed after `configure terminal`
     snapshot                      object, see `lab/report.py` for the parts the lab reads
     wait       for, of, timeout   whether the condition held in time; answers when it does
+    forget-clock  date            null; its date is this one now, and not believed; not on storage
     turn       patience           what is due was done, see `runtime/turns.py`; not on storage
     stop                          null; the node then ends as on SIGTERM
 

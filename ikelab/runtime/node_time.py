@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 from ikelab.errors import LabError, WireError
 from ikelab.ios.config import RunningConfig
@@ -16,6 +17,7 @@ from ikelab.node.router import Router
 from ikelab.ntp import packet, server
 from ikelab.ntp.client import Answered, Ask, LoseClock, SetClock
 from ikelab.runtime.clock import NodeClock
+from ikelab.runtime.control import Json, Request, text_of
 
 TimeAction = ClockSet | Ask | SetClock | LoseClock
 
@@ -75,6 +77,19 @@ class NodeTime:
                 with suppress(OSError):  # no route: as if nobody answered
                     if self._socket is not None:
                         self._socket.sendto(octets, (address, packet.PORT))
+        return None
+
+    def forget(self, request: Request) -> Json:
+        """The operation `forget-clock`: the date is `date` (ISO 8601), and not believed."""
+        try:
+            date = datetime.fromisoformat(text_of(request, "date"))
+        except ValueError as error:
+            raise LabError(f"forget-clock needs a date: {error}") from error
+        if date.tzinfo is None:
+            raise LabError("forget-clock needs a date with its zone")
+        shift = (date - self._clock.now().wall).total_seconds()
+        self._clock.forget(date)
+        self._feed(ClockStepped(shift))
         return None
 
     def _read(self, udp: socket.socket) -> None:

@@ -134,6 +134,7 @@ class RouterProcess:
                 "snapshot": self._snapshot,
                 "wait": self.conditions.serve,
                 "turn": turns.serve,
+                "forget-clock": self._time.forget,
                 "stop": self._stop,
             },
         )
