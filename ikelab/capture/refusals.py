@@ -95,12 +95,14 @@ def decisive(
     """The refusal that says why the last negotiation of a node came to nothing.
 
     peer: a node's name or an address, None for anybody. names: node by address. What another node
-    refused of this one counts, too; what only follows from such a refusal gives way to it.
+    refused of this one counts, too; what only follows from such a refusal gives way to it, and
+    dropped packets of the tunnel to both.
     """
     about = [one for one in refusals if _is_about(one, node, peer, names)]
     about.sort(key=lambda one: one.timestamp)
-    causes = [one for one in about if one.reason not in _CONSEQUENCES]
-    found = causes or about
+    negotiating = [one for one in about if one.message != "ESP"]
+    causes = [one for one in negotiating if one.reason not in _CONSEQUENCES]
+    found = causes or negotiating or about
     return found[-1] if found else None
 
 

@@ -262,6 +262,8 @@ class IsakmpLog:
             key = (action.peer.address, action.message_id)
             if action.new_state == _AWAIT:
                 self._installing[key] = action
+                if len(self._installing) > REMEMBERED_PEERS:
+                    del self._installing[next(iter(self._installing))]
                 return
             if old == _AWAIT and (begun := self._installing.pop(key, None)) is not None:
                 major, minor, old = begun.major, begun.minor, begun.old_state

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from ikelab.errors import ConfigError
 from ikelab.ios import debugging
 from ikelab.ios.config import InterfaceConfig, LabMode, RunningConfig, interface_name, linux_ifname
 from ikelab.ios.config_text import read_config
+from ikelab.ios.log_isakmp import Dialect
 from ikelab.lab.checks import Check, Names, Trust, read_checks, read_trust
 from ikelab.lab.dates import clock_of, date_of
 from ikelab.lab.yaml_reader import Complaints, Value, address_of, compose, nearest, read_text
@@ -100,15 +101,18 @@ class _Reader:
         self.nodes: dict[str, NodeSpec] = {}
         self.configs: dict[str, RunningConfig] = {}
         self.debugging: tuple[str, ...] = DEBUGGING
+        self.dialect: Dialect = "12.4"
         self.taken: dict[tuple[str, str], str] = {}  # (segment, address) -> node
 
     def read(self, root: Value) -> Topology | None:
         """The topology; None where it could not even be put together."""
-        known = ("name", "title", "mode", "clock", "debug", "segments", "nodes", "trust", "checks")
-        fields = root.fields(known, required=("name", "segments", "nodes"))
+        known = ("name", "title", "mode", "clock", "debug", "dialect", "segments", "nodes")
+        fields = root.fields((*known, "trust", "checks"), required=("name", "segments", "nodes"))
         name = _name(fields["name"]) if "name" in fields else None
         mode = fields["mode"].choice(("modern", "legacy")) if "mode" in fields else "modern"
         self.debugging = _debugging(fields["debug"]) if "debug" in fields else DEBUGGING
+        dialect = fields["dialect"].choice(get_args(Dialect)) if "dialect" in fields else "12.4"
+        self.dialect = cast(Dialect, dialect or "12.4")
         title = fields["title"].text() if "title" in fields else name
         if "segments" in fields:
             self._read_segments(fields["segments"])
@@ -157,7 +161,9 @@ class _Reader:
                 key.complain(f"a node cannot be called {name!r}", "the lab itself uses the name")
             kind = _kind_of(entry)
             if name is not None and kind is not None:
-                node = NodeSpec(lab, name, kind, mode, debugging=self.debugging)
+                node = NodeSpec(
+                    lab, name, kind, mode, debugging=self.debugging, dialect=self.dialect
+                )
                 self.nodes[name] = self._read_kind(kind)(node, entry)
             elif name is not None:
                 self.nodes[name] = NodeSpec(lab, name, NodeKind.ROUTER, mode)

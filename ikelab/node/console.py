@@ -14,6 +14,7 @@ from ikelab.errors import ConfigError, PkiError
 from ikelab.ios.arguments import Command
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
+from ikelab.ios.log_isakmp import Dialect
 from ikelab.ios.log_limit import LogLimit
 from ikelab.ios.parameters import MONTHS
 from ikelab.ios.session import Closed, Edited, Said, Session
@@ -65,6 +66,7 @@ class Console:
         router: Router,
         plane: Callable[[], Sequence[PlaneCounters]],
         debugging: Iterable[str] = (),
+        dialect: Dialect = "12.4",
     ) -> None:
         self._router = router
         self._plane = plane
@@ -72,7 +74,7 @@ class Console:
         self._pki = PkiConsole(router)
         self._archives = ArchiveConsole(router)
         self._session.debugging = frozenset(debugging)
-        self._log = NodeLog()
+        self._log = NodeLog(dialect)
         self._limit = LogLimit()
 
     def exec(self, text: str, now: Now) -> Answer:

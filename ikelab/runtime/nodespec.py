@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from ikelab.ios.config import LabMode
+from ikelab.ios.log_isakmp import Dialect
 from ikelab.runtime.clock import ClockSetting
 
 RUN_DIRECTORY = Path("/run/ikelab")
@@ -83,8 +84,9 @@ class NodeSpec:
     Links, addresses and `routes` are there before the node starts; tunnels, and the routes of its
     configuration that lead through them, are its own work. config: IOS text, "" on a storage node;
     config_file: its name for error messages. ftp_users: on a storage node only. debugging: what is
-    switched on when the node starts, by the names of `ios/debugging.py`. clock: how its own stands
-    then. outside: the Linux name of a NAT's interface whose address stands for all behind it.
+    switched on when the node starts, by the names of `ios/debugging.py`; dialect: as which image it
+    prints that. clock: how its own stands then. outside: the Linux name of a NAT's interface whose
+    address stands for all behind it.
     """
 
     lab: str
@@ -97,6 +99,7 @@ class NodeSpec:
     config_file: str = ""
     ftp_users: tuple[FtpUser, ...] = ()
     debugging: tuple[str, ...] = ()
+    dialect: Dialect = "12.4"
     clock: ClockSetting = ClockSetting()
     outside: str | None = None
     ntp: NtpService = NtpService()

@@ -96,7 +96,7 @@ class RouterProcess:
             send_udp=self._udp.send,
             clock=self._clock.elapsed,
         )
-        self.console = Console(self.router, self._plane_counters, spec.debugging)
+        self.console = Console(self.router, self._plane_counters, spec.debugging, spec.dialect)
         self.stopping = asyncio.Event()
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)

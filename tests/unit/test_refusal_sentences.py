@@ -59,6 +59,13 @@ def test_the_other_sides_reason_is_worth_more_than_its_consequence() -> None:
     assert decisive(both, "hub", "spoke2", NAMES) is None
 
 
+def test_dropped_packets_are_named_only_where_no_negotiation_failed() -> None:
+    dropped = replace(REVOKED, message="ESP", reason="esp-replay", timestamp=99)
+    assert decisive([REVOKED, dropped], "hub", None, NAMES) == REVOKED
+    assert decisive([NO_ANSWER, dropped], "hub", None, NAMES) == NO_ANSWER
+    assert decisive([dropped], "hub", None, NAMES) == dropped
+
+
 def test_the_newest_refusal_is_meant() -> None:
     later = replace(REVOKED, reason="expired", timestamp=30)
     assert decisive([later, REVOKED], "hub", None, NAMES) == later

@@ -383,6 +383,14 @@ def test_nodes_print_the_debug_log_unless_the_lab_says_otherwise(tmp_path: Path)
     assert {node.debugging for node in loaded(tmp_path, silent).nodes} == {()}
 
 
+def test_the_log_may_be_that_of_later_images(tmp_path: Path) -> None:
+    assert {node.dialect for node in loaded(tmp_path).nodes} == {"12.4"}
+    later = changed("segments:", "dialect: 15\nsegments:")
+    assert {node.dialect for node in loaded(tmp_path, later).nodes} == {"15"}
+    other = changed("segments:", "dialect: 16\nsegments:")
+    assert "16" in "\n".join(errors(tmp_path, other))
+
+
 def test_debugging_that_does_not_exist_is_complained_of(tmp_path: Path) -> None:
     lab = changed("segments:", "debug: [crypto isakpm]\nsegments:")
     assert "did you mean 'crypto isakmp'" in "\n".join(errors(tmp_path, lab))
