@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ikelab.errors import LabError
-from ikelab.ipsec import ipv4
+from ikelab.ipsec import ipv4, udp_encap
 from ikelab.isakmp.events import TimerFired
 from ikelab.isakmp.policy import IsakmpConfig
 from ikelab.runtime import ownership
@@ -37,7 +37,7 @@ from ikelab.runtime.nvram import SqliteNvram
 from ikelab.script import Identity, IdentityKeys, Peer, settings
 from ikelab.script.identity import Verdict, believe
 from ikelab.types import Endpoint, Now, Rng
-from ikelab.wire.numbers import IpProtocol
+from ikelab.wire.numbers import NAT_T_PORT, IpProtocol
 
 IKE_PORT = 500
 _DISCARD = 9  # a port that nobody listens at
@@ -72,6 +72,7 @@ class Station:
         with inside(namespace):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._raw: socket.socket | None = None
+            self._nat_t: socket.socket | None = None
         try:
             self._socket.bind((address, port))
         except OSError as error:
@@ -98,8 +99,9 @@ class Station:
     def close(self) -> None:
         """Give the sockets back."""
         self._socket.close()
-        if self._raw is not None:
-            self._raw.close()
+        for other in (self._raw, self._nat_t):
+            if other is not None:
+                other.close()
         self._stack.close()
 
     def now(self) -> Now:
@@ -138,7 +140,7 @@ class Station:
         """Send everything that waits in a peer's outbox."""
         while peer.outbox:
             waiting = peer.outbox.pop(0)
-            self.send(waiting.octets, waiting.remote)
+            self.send(waiting.octets, waiting.remote, from_port=waiting.local.port)
 
     def serve(
         self, peer: Peer, *, until: Callable[[], bool] = lambda: False, seconds: float = 8.0
@@ -152,9 +154,10 @@ class Station:
                 return False
             timer = peer.next_timer()
             due = _POLL if timer is None else timer.remaining(self.now())
-            came = self.receive(max(0.0, min(_POLL, due, left)))
+            came = self._receive(max(0.0, min(_POLL, due, left)))
             if came is not None:
-                peer.receive(came[0], self.now(), came[1])
+                octets, remote, local = came
+                peer.receive(octets, self.now(), remote, local)
             if timer is not None and timer.remaining(self.now()) <= 0:
                 peer.give(self.now(), TimerFired())
             self.flush(peer)
@@ -162,24 +165,50 @@ class Station:
 
     # --- octets -------------------------------------------------------------------------------
 
-    def send(self, octets: bytes, remote: Endpoint) -> None:
-        """Send any octets to an address of a lab. LabError for all others."""
+    def send(self, octets: bytes, remote: Endpoint, *, from_port: int | None = None) -> None:
+        """Send any octets to an address of a lab. LabError for all others.
+
+        from_port: 4500 for what goes behind NAT traversal's marker (RFC 3948), else our own port.
+        """
         self._owned.check(remote.address)
+        here = self._socket
+        if from_port == NAT_T_PORT != self.end.port:
+            local = Endpoint(self.end.address, NAT_T_PORT)
+            here, octets = self._floated(), udp_encap.on_wire(local, octets)
         try:
-            self._socket.sendto(octets, (remote.address, remote.port))
+            here.sendto(octets, (remote.address, remote.port))
         except OSError as error:
             raise LabError(f"cannot send to {remote} from {self.end}: {error.strerror}") from error
 
     def receive(self, seconds: float = 0.0) -> tuple[bytes, Endpoint] | None:
         """The next datagram and its sender; None when none came in time."""
-        readable, _, _ = select.select([self._socket], [], [], seconds)
+        came = self._receive(seconds)
+        return None if came is None else came[:2]
+
+    def _receive(self, seconds: float) -> tuple[bytes, Endpoint, Endpoint] | None:
+        """(octets, sender, our end), without the marker of port 4500; IKE only there."""
+        sockets = [self._socket, *([self._nat_t] if self._nat_t is not None else [])]
+        readable, _, _ = select.select(sockets, [], [], seconds)
         if not readable:
             return None
         try:
-            octets, (address, port) = self._socket.recvfrom(65535)
+            octets, (address, port) = readable[0].recvfrom(65535)
         except OSError:  # an ICMP error for something sent earlier
             return None
-        return octets, Endpoint(address, port)
+        if readable[0] is self._socket:
+            return octets, Endpoint(address, port), self.end
+        kind, message = udp_encap.split(octets)
+        if kind is not udp_encap.Kind.IKE:
+            return None
+        return message, Endpoint(address, port), Endpoint(self.end.address, NAT_T_PORT)
+
+    def _floated(self) -> socket.socket:
+        """The socket at port 4500, from when it is needed."""
+        if self._nat_t is None:
+            with inside(self.namespace):
+                self._nat_t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._nat_t.bind((self.end.address, NAT_T_PORT))
+        return self._nat_t
 
     def spoof(self, source: Endpoint, octets: bytes, remote: Endpoint) -> None:
         """Send as if from another address; what is answered goes there, not here."""

@@ -167,14 +167,23 @@ class Peer:
         """Begin: traffic of the first flow wants an SA."""
         return self.give(now, SaRequested(self.engine.config.flows[0]))
 
-    def receive(self, octets: bytes, now: Now, remote: Endpoint | None = None) -> list[Action]:
-        """A datagram came in. remote: None for the peer of the first flow."""
+    def receive(
+        self,
+        octets: bytes,
+        now: Now,
+        remote: Endpoint | None = None,
+        local: Endpoint | None = None,
+    ) -> list[Action]:
+        """A datagram came in. remote: None for the peer of the first flow. local: None for our own
+        end, another one after NAT traversal has changed to port 4500.
+        """
         come_from = remote or self.engine.config.flows[0].remote
+        path = (local or self.end, come_from)
         self.received.append(octets)
         hook = self._in.get(rewrite.name_of(self.engine.table, octets)) if self._in else None
         if hook is None:
-            return self.give(now, DatagramReceived(self.end, come_from, octets))
-        return self._take(hook, octets, now, come_from)
+            return self.give(now, DatagramReceived(*path, octets))
+        return self._take(hook, octets, now, path)
 
     def configure(self, config: IsakmpConfig, now: Now) -> None:
         """Another configuration, for what begins from now on."""
@@ -199,6 +208,7 @@ class Peer:
                     self.held.append(action)
                 else:
                     queue += self.answer(action)
+        self._check_hooked()
         return done
 
     def answer(self, action: Action) -> Iterable[Event]:
@@ -270,6 +280,16 @@ class Peer:
                 if sa.keys is not None:
                     self._keys[sa.cky_i, sa.cky_r] = Keys.of(sa)
 
+    def _check_hooked(self) -> None:
+        """A message that went out in fragments was whole nowhere: its hook could do nothing."""
+        cut = [name for plain in self._plain.values() if (name := plain.message) in self._out]
+        self._plain.clear()
+        if cut:
+            raise ConfigError(
+                f"{', '.join(cut)} left in fragments, which the hook on it does not see",
+                hint="use a configuration without fragmentation, or a hook on FRAG",
+            )
+
     def _leave(self, action: SendDatagram) -> None:
         """Put a datagram into the outbox, as the hook on its name has it."""
         plain = self._plain.pop(action.octets, None)
@@ -291,7 +311,9 @@ class Peer:
             wave = [*hook.before, *[octets] * hook.copies, *hook.after]
             self.outbox += [replace(action, octets=each) for each in wave]
 
-    def _take(self, hook: Hook, octets: bytes, now: Now, remote: Endpoint) -> list[Action]:
+    def _take(
+        self, hook: Hook, octets: bytes, now: Now, path: tuple[Endpoint, Endpoint]
+    ) -> list[Action]:
         """Give the engine a datagram, as the hook on its name has it."""
         if hook.lost > 0:
             hook.lost -= 1
@@ -303,11 +325,11 @@ class Peer:
             except WireError:
                 pass  # cannot be read: the engine shall say why
         if hook.keeps:
-            self.kept.append(Kept(hook.message, False, shown, remote))
+            self.kept.append(Kept(hook.message, False, shown, path[1]))
             return []
         done: list[Action] = []
         for each in [*hook.before, *[shown] * hook.copies, *hook.after]:
-            done += self.give(now, DatagramReceived(self.end, remote, each))
+            done += self.give(now, DatagramReceived(*path, each))
         if shown != octets:
             rewrite.follow(self.engine.table, shown, octets)
         return done

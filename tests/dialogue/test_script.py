@@ -255,3 +255,13 @@ def test_a_seed_makes_the_same_dialogue_twice():
     assert Seeded("a", {"nonce": b"pinned"}).draw("nonce", 4) == b"pinn"
     assert Seeded("a").draw("x", 8) != Seeded("b").draw("x", 8)
     assert one.i.end == Endpoint("192.0.2.1", 500)
+
+
+def test_a_hook_on_a_message_that_leaves_in_fragments_says_that_it_can_do_nothing():
+    pair = Pair(
+        config("spoke1", I_END, R_END, fragmentation=True),
+        config("hub", R_END, I_END, fragmentation=True),
+    )
+    pair.i.on(MM5).mutate(sig=bytes(256))
+    with pytest.raises(ConfigError, match="MM5 left in fragments"):
+        pair.establish()

@@ -28,6 +28,7 @@ from tests.simnet.network import Simnet, SimNode
 
 HUB, HONEST = Endpoint("192.0.2.1", 500), Endpoint("192.0.2.2", 500)
 MEMBERS = {"rsa": Endpoint("192.0.2.3", 500), "psk": Endpoint("192.0.2.4", 500)}
+LOG = 20_000  # actions of the hub that are kept
 SECRET = "known-to-two-routers-only"
 
 _CONFIG = """
@@ -135,6 +136,9 @@ class SimulatedHub:
     def send(self, octets: bytes, source: Endpoint) -> None:
         self.net.give(self.hub, isakmp.DatagramReceived(HUB, source, octets))
         self.net.run(0.01)
+        if len(self.hub.log) > LOG:  # the network's memory, not the router's
+            self._tell_no_secrets()
+            self.hub.log.clear()
 
     def inbox(self, at: Endpoint) -> list[bytes]:
         return self.net.mail.pop(at, [])
@@ -185,6 +189,7 @@ class SimulatedHub:
         self._tunnel().pass_traffic()
 
     def _tell_no_secrets(self) -> None:
+        """What the router has logged since the last time."""
         told = NodeLog().text(self.hub.log, self.now()) + repr(self.hub.router.last_refusal)
         secrets = [SECRET]
         for material in self.hub.of(isakmp.KeyMaterial):

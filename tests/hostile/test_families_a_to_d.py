@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ikelab.hostile.registry import ELSEWHERE
@@ -9,6 +11,33 @@ from tests.hostile.hub_target import simulated_hub
 from tests.hostile.registry import Case, cases, play_on
 
 pytestmark = pytest.mark.hostile
+
+
+PACKETS = 10_000
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "case",
+    [case for family in "ABCD" for case in cases(family) if case.target is None],
+    ids=lambda case: case.id,
+)
+def test_ten_thousand_packets_leave_less_than_ten_megabytes(case: Case) -> None:
+    bounded(case, PACKETS)
+
+
+# Without keys, under half-open SAs, and under a complete one.
+@pytest.mark.parametrize("id", ["A09", "B04", "D01"])
+def test_a_thousand_packets_leave_less_than_ten_megabytes(id: str) -> None:
+    [case] = [case for case in cases(id[0]) if case.id == id]
+    bounded(case, 1000)
+
+
+def bounded(case: Case, packets: int) -> None:
+    """Each shot of a case again and again."""
+    shots = len(list(play_on(simulated_hub, case)))
+    repeated = replace(case, repeats=packets // shots + 1)
+    list(play_on(simulated_hub, repeated))
 
 
 PLAN = {

@@ -149,11 +149,17 @@ class EngineHost(Peer):
         if not self._station.serve(self, until=condition, seconds=seconds):
             raise AssertionError(f"no {what} after {seconds} s")
 
-    def receive(self, octets: bytes, now: Now, remote: Endpoint | None = None) -> list[Action]:
+    def receive(
+        self,
+        octets: bytes,
+        now: Now,
+        remote: Endpoint | None = None,
+        local: Endpoint | None = None,
+    ) -> list[Action]:
         if self._lost:
             self._lost -= 1
             return []
-        return super().receive(octets, now, remote)
+        return super().receive(octets, now, remote, local)
 
     def answer(self, action: Action) -> Iterable[Event]:
         if isinstance(action, SendDatagram) and self._unsent:

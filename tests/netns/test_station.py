@@ -7,6 +7,7 @@ import pytest
 from ikelab.errors import LabError
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.runtime.station import Station
+from ikelab.script import MM3, MM4
 from ikelab.types import Endpoint
 from tests.netns.segment import Segment
 
@@ -73,3 +74,23 @@ def test_a_datagram_as_if_from_somebody_else():
         ):
             spoke.spoof(Endpoint("203.0.113.9", 4711), b"not me", hub.end)
             assert hub.receive(1.0) == (b"not me", Endpoint("203.0.113.9", 4711))
+
+
+@pytest.mark.needs_root
+def test_where_a_nat_seems_to_be_the_dialogue_goes_on_at_port_4500():
+    with Segment(NODES) as wan:
+        with (
+            Station(NODES["hub"], namespace=wan.namespace("hub")) as hub,
+            Station(NODES["spoke"], namespace=wan.namespace("spoke")) as spoke,
+        ):
+            first = spoke.peer(NODES["hub"], pre_shared_key=SECRET)
+            first.on(MM3).mutate(nat_d=bytes(32))
+            first.on_receipt(MM4).mutate(nat_d=bytes(32))
+            second = hub.peer(NODES["spoke"], pre_shared_key=SECRET)
+            spoke.begin(first)
+            for _ in range(40):
+                hub.serve(second, seconds=0.02)
+                if spoke.serve(first, until=lambda: bool(first.of(InstallIpsecSa)), seconds=0.02):
+                    break
+            assert first.sa.remote == Endpoint(NODES["hub"], 4500)
+            assert first.states == second.states == ["IKE_P1_COMPLETE"]
