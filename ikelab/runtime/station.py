@@ -75,6 +75,8 @@ class Station:
             self._nat_t: socket.socket | None = None
         try:
             self._socket.bind((address, port))
+            if port == IKE_PORT:
+                self._floated()
         except OSError as error:
             self.close()
             where = namespace or "the host"
@@ -203,7 +205,7 @@ class Station:
         return message, Endpoint(address, port), Endpoint(self.end.address, NAT_T_PORT)
 
     def _floated(self) -> socket.socket:
-        """The socket at port 4500, from when it is needed."""
+        """The socket at port 4500: there from the start beside port 500, else when it is needed."""
         if self._nat_t is None:
             with inside(self.namespace):
                 self._nat_t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

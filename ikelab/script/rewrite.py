@@ -28,6 +28,7 @@ from ikelab.script.message import Message
 from ikelab.script.names import AM1, AM2, AM3, INFO, MM1, MM5, MM6, QM1, QM2
 from ikelab.wire.isakmp import HEADER_LENGTH, Header, body_of, parse_header, parse_payloads
 from ikelab.wire.numbers import ExchangeType, Flags
+from ikelab.wire.payloads import HASH
 
 if TYPE_CHECKING:
     from ikelab.script.peer import Peer
@@ -198,11 +199,8 @@ def _prove(peer: Peer, name: str, message: Message) -> None:
             key = peer.keys_held.signing_key(sa.credential.key_label)
             message.change("sig", sign_hash(key, proof))
         return
-    keys, rest = (
-        Keys.of(sa),
-        [layer for layer in message.payloads if layer not in message.all("hash")],
-    )
-    message_id = message.header.message_id
+    keys, message_id = Keys.of(sa), message.header.message_id
+    rest = [layer for layer in message.payloads if not isinstance(layer, HASH)]
     if name == QM2.message:
         node = peer.engine.table.find_node(sa, message_id)
         assert node is not None, "message 2 belongs to a quick mode"
