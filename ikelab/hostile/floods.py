@@ -133,7 +133,7 @@ def deletes(attack: Assault) -> Iterator[Shot]:
     known = attack.hub.sas()
     octets = peer.phase2([delete_isakmp(spi), are_you_there(peer, 2), delete_isakmp(spi)])
     yield attack.shot("DELETE, R-U-THERE, DELETE in one", octets, peer=peer)
-    yield attack.deed("one SA less", lambda: str(attack.hub.sas() - known), "-1")
+    yield attack.deed("the SA", lambda: "gone" if attack.hub.sas() < known else "there", "gone")
     yield attack.shot("the same again", octets, reason="unknown-cookies", peer=peer)
 
 
