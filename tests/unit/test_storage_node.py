@@ -24,7 +24,7 @@ from ikelab.node.events import (
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.recovery import StorageContents
 from ikelab.runtime.files import NodeFiles
-from ikelab.runtime.ftp import FtpTarget, download, parse_ftp_url, store_files, upload
+from ikelab.runtime.ftp import FtpTarget, OthersFile, download, parse_ftp_url, store_files, upload
 from ikelab.runtime.http import fetch
 from ikelab.runtime.nodespec import FtpUser
 from ikelab.runtime.storaged import Storage
@@ -226,6 +226,45 @@ def test_nvram_takes_and_gives_files_like_a_storage_host(tmp_path: Path) -> None
     asyncio.run(main())
     assert [path.name for path in tmp_path.iterdir()] == ["ca.ser"]
     assert (tmp_path / "ca.ser").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_another_has_written_is_not_replaced(tmp_path: Path) -> None:
+    async def use(storage: Storage) -> None:
+        where = url(storage)
+        await upload(where, "ca.ser", b"1", replaces=b"0")  # there is none: as after a clean-up
+        await upload(where, "ca.ser", b"2", replaces=b"1")
+        await upload(where, "ca.ser", b"2", replaces=b"1")  # the first answer was lost
+        with pytest.raises(OthersFile, match="so another writes to its storage"):
+            await upload(where, "ca.ser", b"3", replaces=b"1")
+        assert (storage.homes["root-ca"] / "ca.ser").read_bytes() == b"2"
+
+    with_storage(tmp_path, use)
+
+
+def test_nor_is_one_in_nvram(tmp_path: Path) -> None:
+    async def main() -> None:
+        files = NodeFiles(tmp_path)
+        for octets, replaces in ((b"1", b"0"), (b"2", b"1"), (b"2", b"1")):
+            stored = await files.carry_out(StoreFile("ca", 1, None, "ca.ser", octets, replaces))
+            assert stored == FileStored("ca", 1)
+        refused = await files.carry_out(StoreFile("ca", 2, None, "ca.ser", b"3", b"1"))
+        assert isinstance(refused, FileNotStored) and refused.is_others
+
+    asyncio.run(main())
+    assert (tmp_path / "ca.ser").read_bytes() == b"2"
+
+
+def test_a_host_that_takes_a_file_too_slowly_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ikelab.runtime.ftp._TRANSFER_SECONDS", -1.0)
+
+    async def use(storage: Storage) -> None:
+        with pytest.raises(LabError, match="storing x: not all of it was taken"):
+            await upload(url(storage), "x", bytes(100_000))
+        assert not (storage.homes["root-ca"] / "x").exists()
+
+    with_storage(tmp_path, use)
 
 
 def test_half_a_file_is_not_taken_for_a_whole_one() -> None:
