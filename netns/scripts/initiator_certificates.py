@@ -13,7 +13,7 @@ from ikelab.runtime.control import ControlClient
 from ikelab.runtime.keys import generate_rsa_key
 from ikelab.runtime.nodespec import RUN_DIRECTORY
 from ikelab.runtime.station import Station, identity_of
-from ikelab.script import MM5, Peer
+from ikelab.script import MM5, Identity, Peer
 from ikelab.wire.numbers import IdType
 
 LAB, HUB, SPOKE = "first-tunnel", "192.168.159.242", "192.168.159.250"
@@ -28,10 +28,10 @@ def drops() -> str:
 spoke1 = identity_of(LAB, "spoke1", "ra")
 with Station(SPOKE, namespace=f"ikelab-{LAB}-spoke1", port=5500) as here:
 
-    def speak(identity: object, title: str, lie: bytes = b"") -> Peer:
+    def speak(identity: Identity, title: str, lie: bytes = b"") -> Peer:
         """One main mode with the hub; a lie is an ID of ours, and we sign for it."""
-        peer = here.peer(HUB, identity=identity, hostname="spoke1.cisco.example",
-                         identity_type=IdType.ID_FQDN)  # fmt: skip
+        name = {"hostname": "spoke1.cisco.example", "identity_type": IdType.ID_FQDN}
+        peer = here.peer(HUB, identity=identity, **name)
         if lie:
             peer.on(MM5).mutate(id=lie).prove()
         here.begin(peer)

@@ -28,7 +28,7 @@ from tests.simnet.network import Simnet, SimNode
 
 HUB, HONEST = Endpoint("192.0.2.1", 500), Endpoint("192.0.2.2", 500)
 MEMBERS = {"rsa": Endpoint("192.0.2.3", 500), "psk": Endpoint("192.0.2.4", 500)}
-LOG = 20_000  # actions of the hub that are kept
+LOG = 2_000  # actions of the hub that are kept: about a megabyte
 SECRET = "known-to-two-routers-only"
 
 _CONFIG = """
@@ -122,6 +122,7 @@ class SimulatedHub:
         spoke = _config("spoke", HONEST.address, [HUB.address])
         self.honest = self.net.add(spoke, nvram=_nvram("spoke"))
         self._turn = 0
+        self.sent = 0  # datagrams of the attackers
         self.tunnel = self._tunnel()
 
     @property
@@ -134,6 +135,7 @@ class SimulatedHub:
         return self.net.now
 
     def send(self, octets: bytes, source: Endpoint) -> None:
+        self.sent += 1
         self.net.give(self.hub, isakmp.DatagramReceived(HUB, source, octets))
         self.net.run(0.01)
         if len(self.hub.log) > LOG:  # the network's memory, not the router's

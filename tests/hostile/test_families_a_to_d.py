@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ikelab.hostile.registry import ELSEWHERE
+from ikelab.hostile.registry import ELSEWHERE, play
 from tests.hostile.hub_target import simulated_hub
 from tests.hostile.registry import Case, cases, play_on
 
@@ -35,8 +35,10 @@ def test_a_thousand_packets_leave_less_than_ten_megabytes(id: str) -> None:
 
 def bounded(case: Case, packets: int) -> None:
     """Each shot of a case again and again."""
-    shots = len(list(play_on(simulated_hub, case)))
-    repeated = replace(case, repeats=packets // shots + 1)
+    with simulated_hub() as attack:
+        list(play(case, attack))
+        once = attack.hub.sent
+    repeated = replace(case, repeats=packets // once + 1)
     list(play_on(simulated_hub, repeated))
 
 
