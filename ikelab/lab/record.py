@@ -23,9 +23,12 @@ from ikelab.capture.keytable import SKEYID_FILE, wireshark_directory
 from ikelab.capture.ladder import draw, read_rungs
 from ikelab.errors import LabError, WireError
 from ikelab.lab import state
+from ikelab.lab.dates import format_span
 from ikelab.lab.explain import REFUSALS, located, to_json
 from ikelab.lab.topology import Topology
+from ikelab.runtime.clock import LabClock
 from ikelab.runtime.control import Json
+from ikelab.runtime.nodespec import CLOCK_FILE
 from ikelab.runtime.trace import Trace, read_trace
 
 # Files of a Wireshark directory that hold what belongs to one run: an old one must not stay.
@@ -78,9 +81,9 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
     inside = _behind_nat(topology)
     split = {topology.name: [segment for segment in segments if segment.name not in inside]}
     split |= {f"{topology.name}-{one.name}": [one] for one in segments if one.name in inside}
+    about = _about(topology, run_dir)
     files = {
-        name: annotate(part, records, names=hosts, comment=f"{topology.name}: {topology.title}")
-        for name, part in split.items()
+        name: annotate(part, records, names=hosts, comment=about) for name, part in split.items()
     }
     wireshark = out / f"{topology.name}.wireshark"
     try:
@@ -120,6 +123,18 @@ def _names(topology: Topology) -> Iterator[str]:
 def read_segments(topology: Topology, run_dir: Path, counts: Json) -> list[SegmentCapture]:
     """What was seen so far on each segment. counts: the sniffers', by segment."""
     return [_segment(topology, name, run_dir, counts) for name in _names(topology)]
+
+
+def _about(topology: Topology, run_dir: Path) -> str:
+    """What the capture is, and whose time its frames have."""
+    text = f"{topology.name}: {topology.title}"
+    clock = LabClock.of(run_dir / CLOCK_FILE)
+    if not clock.ahead_of_machine_ns():
+        return text
+    began = f"on {topology.clock:%Y-%m-%d %H:%M:%S} UTC" if topology.clock else "as the machine's"
+    text += f". Frames have the time of the lab's clock, which began {began}"
+    ahead = round(clock.ahead)
+    return text + (f" and was advanced by {format_span(ahead)} in all" if ahead else "")
 
 
 def _behind_nat(topology: Topology) -> frozenset[str]:

@@ -33,6 +33,12 @@ def test_the_hub_of_2002_logs_the_lines_of_the_guide_behind_a_star(run: Run) -> 
     assert all(lines[n].startswith("*Feb  1 06:20:0") for n in places)
 
 
+def test_the_capture_says_whose_time_its_frames_have(run: Run) -> None:  # noqa: F811
+    capture = (run("clock").folder / "clock.pcapng").read_bytes()
+    assert b"the time of the lab's clock, which began on 2009-04-02 14:46:41 UTC" in capture
+    assert b"was advanced by 40m in all" in capture
+
+
 def test_no_ca_starts_before_it_has_the_date(run: Run) -> None:  # noqa: F811
     for ca in ("root-ca", "ra-subca"):
         log = run("clock").log(ca)

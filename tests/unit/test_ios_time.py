@@ -11,11 +11,13 @@ from ikelab.ios.arguments import Command
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.log_line import ClockUpdated, system_lines
 from ikelab.ios.log_ntp import ntp_lines
+from ikelab.ios.log_pki import pki_lines
 from ikelab.ios.session import Said, Session
 from ikelab.ios.show import show
 from ikelab.ios.snapshot import NodeSnapshot, NtpRow
 from ikelab.ios.text import timestamp
 from ikelab.ntp.client import LoseClock, NtpRefused, SetClock
+from ikelab.pki.events import CrlRefused
 
 MARCH = datetime(2009, 3, 19, 15, 53, 40, 863000, tzinfo=UTC)
 GUIDE = (  # the guide's S-2851-gm1-s-128
@@ -149,3 +151,17 @@ def test_a_day_that_no_month_has_is_refused() -> None:
     assert isinstance(found, Command)
     with pytest.raises(ConfigError, match="Invalid date"):
         _set_clock(found, Now(0.0, MARCH))
+
+
+def test_a_crl_of_the_future_is_told_as_in_the_guide() -> None:
+    published = datetime(2009, 4, 2, 10, 46, 41, tzinfo=UTC)
+    clock = datetime(2002, 2, 1, 1, 20, tzinfo=UTC)
+    refused = CrlRefused("cn=ra-subca", "http://a/ra.crl", "...", "ra", published, clock)
+    lines = [line.text for line in pki_lines(refused)][:-1]  # the last is our own
+    assert lines == [
+        "CRYPTO_PKI: New CRL Not Yet Valid (router time not synched to CA?)",
+        "CRL published: 10:46:41 UTC Apr 2 2009",
+        "Router time: 01:20:00 UTC Feb 1 2002",
+        '%PKI-4-CRLINSERTFAIL: Trustpoint "ra" unknown'
+        " (error 1804:E_VALIDITY : validity period start later than end)",
+    ]

@@ -370,6 +370,14 @@ def test_a_crl_that_cannot_be_used_is_refused_and_the_cached_one_stays(
     assert reason(hub.check()) == "accepted"
 
 
+def test_a_crl_of_the_future_is_refused_with_both_dates() -> None:
+    hub = Hub(web={DU_URL: list_of(DU, start=timedelta(hours=1))})
+    [refused] = hub.carry(hub.checker.request(DU_URL, DU_CERTIFICATE, "du"))
+    assert isinstance(refused, CrlRefused)
+    assert (refused.trustpoint, refused.clock) == ("du", hub.now.wall)
+    assert refused.published is not None and refused.published > hub.now.wall
+
+
 def test_a_status_other_than_200_is_no_crl() -> None:
     checker, now = RevocationChecker(), Hub().now
     [request] = checker.check(1, [SPOKE_CERTIFICATE], [BY_DU], now)

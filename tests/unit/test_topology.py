@@ -13,6 +13,7 @@ from ikelab.lab.checks import (
     Advance,
     Configure,
     Exec,
+    ForgetClock,
     Ping,
     PowerOff,
     Refused,
@@ -23,7 +24,7 @@ from ikelab.lab.checks import (
 from ikelab.lab.topology import NODES, load
 from ikelab.lab.yaml_reader import FILE_OCTETS
 from ikelab.runtime.clock import ClockSetting
-from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, Route
+from ikelab.runtime.nodespec import Attachment, FtpUser, NodeKind, NtpService, Route
 from tests.unit.lab_files import CA, LAB, ROUTER, errors, loaded, write_lab
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,6 +73,21 @@ def test_a_lab_and_its_nodes_have_clocks(tmp_path: Path) -> None:
     assert topology.node("ca").clock == ClockSetting()
 
 
+TIME = "  time: {kind: ntp, addresses: {lan: 192.0.2.8}, stratum: 2, reference: 10.81.254.202}\n"
+
+
+def test_a_time_server_says_what_it_is_set_by(tmp_path: Path) -> None:
+    node = loaded(tmp_path, changed("nodes:\n", "nodes:\n" + TIME)).node("time")
+    assert (node.kind, node.ntp) == (NodeKind.NTP, NtpService(2, "10.81.254.202"))
+    assert node.attachments == (Attachment("eth0", "eth0", "lan", "192.0.2.8/24"),)
+    assert not node.has_console
+
+
+def test_a_time_server_alone_is_a_clock_of_stratum_1(tmp_path: Path) -> None:
+    text = changed("nodes:\n", "nodes:\n  time: {kind: ntp, addresses: {lan: 192.0.2.8}}\n")
+    assert loaded(tmp_path, text).node("time").ntp == NtpService(1, "LOCL")
+
+
 def test_all_kinds_of_checks_are_read(tmp_path: Path) -> None:
     checks = """\
   - wait: {node: r1, for: tunnel-up, of: Tunnel1, within: 7}
@@ -97,6 +113,7 @@ def test_deeds_stand_between_what_must_hold(tmp_path: Path) -> None:
   - configure: {node: r1, lines: [no crypto pki trustpoint ra, ip http server]}
   - power-off: {node: disk}
   - advance: 1d12h
+  - forget-clock: {node: r1, date: 2002-02-01}
   - refused: {node: ca, reason: revoked}
 """
     lab = LAB.partition("  - ping:")[0] + checks
@@ -106,6 +123,7 @@ def test_deeds_stand_between_what_must_hold(tmp_path: Path) -> None:
         Configure("r1", ("no crypto pki trustpoint ra", "ip http server")),
         PowerOff("disk"),
         Advance(129600),
+        ForgetClock("r1", datetime(2002, 2, 1, tzinfo=UTC)),
         Refused("ca", "revoked"),
     )
 
@@ -235,6 +253,18 @@ def test_the_labs_of_the_project_are_good() -> None:
         (changed("ca: ca}", "ca: ca, enroll: maybe}"), "lab.yaml:19:48: trust[1].enroll cannot be"),
         (changed("ca: ca}", "ca: ca, grant: ca, enroll: no}"), "granted without a request"),
         (LAB + "  - power-off: {node: r2}\n", "lab.yaml:22:23: no node 'r2'"),
+        (
+            changed("nodes:\n", "nodes:\n" + TIME.replace("stratum: 2", "stratum: 16")),
+            "nodes.time.stratum should be a number from 1 to 15",
+        ),
+        (
+            changed("nodes:\n", "nodes:\n" + TIME.replace("stratum: 2", "stratum: 1")),
+            "'10.81.254.202' is no clock (write GPS, LOCL or another",
+        ),
+        (
+            changed("nodes:\n", "nodes:\n" + TIME) + "  - exec: {node: time, command: x}\n",
+            "time is a ntp node, it has no console",
+        ),
         ("clock: 1.4.2009\n" + LAB, "lab.yaml:1:8: '1.4.2009' is no date"),
         (LAB + "  - advance: soon\n", "lab.yaml:22:14: 'soon' is no span of time"),
         (LAB + "  - power-off: r1\n", "lab.yaml:22:16: checks[2].power-off should be a mapping"),
