@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ikelab.ios.log_line import Remark, WebRefused
 from ikelab.isakmp.events import Refused
+from ikelab.ntp.client import NtpRefused
 from ikelab.pki.ca_events import RequestRefused
 from ikelab.types import Now
 
@@ -65,6 +66,8 @@ def _kind(fact: object) -> str:
             return f"{server}: {message} refused: {reason}"
         case Refused():
             return f"IKE messages refused: {fact.reason}"
+        case NtpRefused(_, reason):
+            return f"NTP answers refused: {reason}"
         case WebRefused(_, reason):
             return f"HTTP refused: {reason}"
         case _:

@@ -9,6 +9,7 @@ import pytest
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Command
 from ikelab.ios.config import RunningConfig
+from ikelab.ios.log_limit import BURST, LogLimit
 from ikelab.ios.log_line import ClockUpdated, system_lines
 from ikelab.ios.log_ntp import ntp_lines
 from ikelab.ios.log_pki import pki_lines
@@ -18,6 +19,7 @@ from ikelab.ios.snapshot import NodeSnapshot, NtpRow
 from ikelab.ios.text import timestamp
 from ikelab.ntp.client import LoseClock, NtpRefused, SetClock
 from ikelab.pki.events import CrlRefused
+from ikelab.types import Now
 
 MARCH = datetime(2009, 3, 19, 15, 53, 40, 863000, tzinfo=UTC)
 GUIDE = (  # the guide's S-2851-gm1-s-128
@@ -145,7 +147,6 @@ def test_ntp_tells_of_steps_and_losses_but_not_of_trifles() -> None:
 
 def test_a_day_that_no_month_has_is_refused() -> None:
     from ikelab.node.console import _set_clock
-    from ikelab.types import Now
 
     found = Session(RunningConfig()).enter("clock set 10:00:00 31 feb 2009")
     assert isinstance(found, Command)
@@ -165,3 +166,8 @@ def test_a_crl_of_the_future_is_told_as_in_the_guide() -> None:
         '%PKI-4-CRLINSERTFAIL: Trustpoint "ra" unknown'
         " (error 1804:E_VALIDITY : validity period start later than end)",
     ]
+
+
+def test_a_flood_of_forged_answers_takes_a_few_lines() -> None:
+    limit, forged = LogLimit(), NtpRefused("10.0.0.1", "ntp-bogus", "it answers no question")
+    assert len(list(limit.admit([forged] * 1000, Now(0.0, MARCH)))) == BURST
