@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_the_hub_of_2002_logs_the_lines_of_the_guide_behind_a_star(run: Run) -> 
 def test_the_capture_says_whose_time_its_frames_have(run: Run) -> None:  # noqa: F811
     capture = (run("clock").folder / "clock.pcapng").read_bytes()
     assert b"the time of the lab's clock, which began on 2009-04-02 14:46:41 UTC" in capture
-    assert b"was advanced by 40m in all" in capture
+    assert re.search(rb"and was advanced by (39m5\ds|40m) in all", capture)
 
 
 def test_no_ca_starts_before_it_has_the_date(run: Run) -> None:  # noqa: F811
@@ -46,7 +47,7 @@ def test_no_ca_starts_before_it_has_the_date(run: Run) -> None:  # noqa: F811
 
 
 def test_a_clock_without_its_server_is_marked_with_a_dot(run: Run) -> None:  # noqa: F811
-    lines = run("clock").log("hub").splitlines()
-    lost = next(n for n, line in enumerate(lines) if "is no source any more" in line)
-    assert lines[lost].startswith(".Apr  2 15:")
-    assert any(line.startswith(".Apr  2 15:") for line in lines[lost + 1 :])
+    for node in ("root-ca", "ra-subca", "hub", "spoke1"):
+        lines = run("clock").log(node).splitlines()
+        [lost] = [line for line in lines if "is no source any more" in line]
+        assert lost.startswith(".Apr  2 15:")
