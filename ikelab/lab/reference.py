@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ikelab.capture import pcapng
 from ikelab.errors import LabError, WireError
+from ikelab.ipsec.udp_encap import NON_ESP_MARKER
 from ikelab.lab.record import Owner, write_file
+from ikelab.wire.numbers import ISAKMP_PORT, NAT_T_PORT
 
 _HEAD = """\
 # Reference captures
@@ -26,7 +28,8 @@ every node's console said (`logs/`).
 | lab | what it shows | frames | IKE messages |
 |---|---|---|---|
 """
-_IKE_PORT = (500).to_bytes(2, "big")
+_ISAKMP, _NAT_T = (port.to_bytes(2, "big") for port in (ISAKMP_PORT, NAT_T_PORT))
+_PORTS, _UDP_PAYLOAD = 34, 42  # octets of a frame before them: Ethernet, IPv4, UDP
 
 
 def write_index(captures: Path, owner: Owner) -> Path:
@@ -39,12 +42,19 @@ def write_index(captures: Path, owner: Owner) -> Path:
     return index
 
 
+def _is_ike(frame: bytes) -> bool:
+    """Port 500 at either end, or 4500 with the marker of RFC 3948."""
+    ports = {frame[_PORTS : _PORTS + 2], frame[_PORTS + 2 : _PORTS + 4]}
+    marked = frame[_UDP_PAYLOAD:].startswith(NON_ESP_MARKER)
+    return _ISAKMP in ports or (_NAT_T in ports and marked)
+
+
 def _row(path: Path) -> str:
     try:
         section = pcapng.parse(path.read_bytes())
     except (OSError, WireError) as error:
         raise LabError(f"{path} cannot be read: {error}") from error
     title = section.comment.partition(": ")[2]
-    messages = sum(frame.octets[34:36] == _IKE_PORT for frame in section.frames)
+    messages = sum(_is_ike(frame.octets) for frame in section.frames)
     lab = path.stem
     return f"| [{lab}]({lab}/ladder.svg) | {title} | {len(section.frames)} | {messages} |\n"

@@ -19,7 +19,14 @@ from ikelab.isakmp.events import (
     SendDatagram,
     Trace,
 )
-from ikelab.isakmp.policy import AggressivePeer, IdentityMatch, IsakmpProfile, Keyring, PreSharedKey
+from ikelab.isakmp.policy import (
+    AggressivePeer,
+    IdentityMatch,
+    IsakmpProfile,
+    Keepalive,
+    Keyring,
+    PreSharedKey,
+)
 from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
 from ikelab.wire.isakmp import parse_header, parse_payloads
@@ -309,6 +316,20 @@ def test_quick_mode_from_a_new_port_is_answered_there_and_moves_the_peer() -> No
     assert pair.r.sa.remote == Endpoint(PUBLIC, 20003)
     assert {p.remote.port for p in pair.r.engine.table.pairs.values()} == {20003}
     assert len(pair.r.of(InstallIpsecSa)) == 2
+
+
+def test_a_new_r_u_there_from_a_new_port_moves_the_peer_and_an_old_one_does_not() -> None:
+    asks = Keepalive(10, 2, periodic=True)
+    pair = NatPair(config("spoke1", I_END, R_END, keepalive=asks), behind_nat())
+    pair.establish()
+    pair.live(11)
+    old = pair.i.of(SendDatagram)[-1]
+    pair.nat.forget()
+    pair.live(11)
+    moved = pair.r.sa.remote
+    assert moved == Endpoint(PUBLIC, 20003)
+    pair.give(pair.r, DatagramReceived(old.remote, Endpoint(PUBLIC, 40000), old.octets))
+    assert pair.r.sa.remote == moved
 
 
 def test_a_copied_message_from_another_port_moves_nothing() -> None:

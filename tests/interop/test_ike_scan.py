@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from ikelab.wire import vendor_id
 from tests.interop.our_router import start_our_router
 from tests.interop.suites import OURS, THEIRS
 from tests.interop.test_strongswan_main_mode import MODERN, psk_config, rsa_config
@@ -54,6 +55,29 @@ def test_a_vendor_id_is_answered_only_to_who_sent_it(scan):
     run, _ = scan
     assert NAT_T_RFC3947 in run(f"--trans={WANTED}", f"--vendor={NAT_T_RFC3947}")
     assert "VID=" not in run(f"--trans={WANTED}")
+
+
+@pytest.mark.parametrize("variant", vendor_id.NAT_T_VENDOR_IDS, ids=["rfc", "07", "03", "02"])
+def test_each_version_of_nat_traversal_is_answered_with_itself(scan, variant):
+    run, _ = scan
+    said = run(f"--trans={WANTED}", f"--vendor={variant.hex()}")
+    assert said.count("VID=") == 1 and f"VID={variant.hex()}" in said
+
+
+def test_of_several_versions_the_best_is_answered(scan):
+    run, _ = scan
+    offered = [f"--vendor={octets.hex()}" for octets in vendor_id.NAT_T_VENDOR_IDS[::-1]]
+    said = run(f"--trans={WANTED}", *offered)
+    assert said.count("VID=") == 1 and f"VID={NAT_T_RFC3947}" in said
+
+
+def test_fragmentation_is_announced_where_it_is_configured(scan):
+    run, router = scan
+    asked = f"--vendor={vendor_id.FRAGMENTATION.hex()}80000000"
+    assert "VID=" not in run(f"--trans={WANTED}", asked)
+    router.console.configure(["crypto isakmp fragmentation"])
+    said = run(f"--trans={WANTED}", asked)
+    assert f"VID={vendor_id.FRAGMENTATION.hex()}80000000" in said
 
 
 @pytest.mark.parametrize("transform", ["(1=5,2=1,3=1,4=2)", "(1=7,14=256,2=4,3=1,4=14)"])
