@@ -169,7 +169,7 @@ def refuse_phase1(
     actions: list[Action] = [action for action in work.actions if is_told(action)]
     moved = work.sa.state is not sa.state or sa.checkpoint is not None
     base = sa.checkpoint or sa
-    message = work.row.takes.message if work.row and work.row.takes else _last_message(work)
+    message = _message_of(work)
     actions.append(context.refused(sa.remote, work.sa.conn_id, message, error))
     if moved:
         row = phase1_row(work.sa.state, (Major.INTERNAL, Minor.PROCESS_ERROR))
@@ -301,6 +301,16 @@ def stored_answer(
         if taken == digest:
             return (answer,)
     return None
+
+
+def _message_of(work: Work) -> str:
+    """The name of the message that a refusal is about: taken, or not to be built."""
+    for action in reversed(work.actions):
+        if isinstance(action, PlainMessage) and not action.sent:
+            return action.message
+    if work.row is not None and (rule := work.row.takes or work.row.sends) is not None:
+        return rule.message
+    return _last_message(work)
 
 
 def _last_message(work: Work) -> str:

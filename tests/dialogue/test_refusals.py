@@ -274,3 +274,14 @@ def test_clear_informational_is_told_and_never_obeyed():
     pair.hand_over(pair.i, build_message(forged, body))
     assert refused(pair.r).reason == "unauthenticated-informational"
     assert pair.r.states == ["IKE_P1_COMPLETE"] and len(pair.r.engine.table.pairs) == 1
+
+
+def test_a_refusal_names_the_message_that_it_is_about():
+    policies = (replace(MODERN, group=Group.MODP_3072),)
+    pair = Pair(config("spoke1", I_END, R_END, policies=policies))
+    pair.request()
+    pair.deliver(pair.i)
+    assert [one.message for one in pair.r.of(Refused)] == ["MM1"]
+    keyless = Pair(config("spoke1", I_END, R_END, credentials=(), keyrings=()))
+    keyless.request()
+    assert [one.message for one in keyless.i.of(Refused)] == ["MM1"]

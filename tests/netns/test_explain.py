@@ -1,0 +1,88 @@
+"""`ikelab explain` on a deployed lab, and on what a run has left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ikelab.lab import state
+from ikelab.runtime.control import ControlClient
+from tests.netns.test_ca_models import Ran, Run, run  # noqa: F401  (run is a fixture)
+
+pytestmark = pytest.mark.needs_root
+ROOT = Path(__file__).parents[2]
+IKELAB = str(Path(sys.executable).with_name("ikelab"))
+LAB = "first-tunnel-psk"
+
+
+def ikelab(*words: str) -> str:
+    done = subprocess.run(
+        [IKELAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[None]:
+    ikelab("deploy", LAB)
+    yield
+    ikelab("destroy", LAB)
+
+
+def test_a_deployed_lab_says_why_and_where(deployed: None) -> None:
+    assert "nothing was refused" in ikelab("explain", "-l", LAB, "hub")
+    with ControlClient(state.run_dir(LAB) / "spoke1.sock") as console:
+        console.configure(["crypto isakmp policy 1", "group 15"])
+    ikelab("exec", "-l", LAB, "spoke1", "ping", "20.0.0.4", "repeat", "1")
+    said = ikelab("explain", "-l", LAB, "spoke1", "hub")
+    assert said.startswith("hub refused MM1 of spoke1 (192.168.159.250:500) (frame ")
+    assert "no-proposal-chosen: transform 1 / policy 1: Diffie-Hellman group offered" in said
+    assert "(`crypto isakmp policy 1`, hub.cfg:" in said
+    told = json.loads(ikelab("explain", "-l", LAB, "hub", "--format", "json"))
+    assert told["refusal"]["payload"] == "SA"
+    assert told["refusal"]["frame"] > 0
+
+
+@pytest.mark.interop
+def test_the_frame_that_is_named_is_commented_with_the_refusal(
+    run: Run,  # noqa: F811
+    need: Callable[[str], str],
+) -> None:
+    need("tshark")
+    ran = run("revocation")
+    said = ikelab("explain", "spoke1", "hub", "--capture", str(ran.folder))
+    assert said.startswith("hub refused MM5 of spoke1 (192.168.159.250:500) (frame ")
+    assert "revoked: serialNumber=" in said
+    assert "(`revocation-check crl`, hub.cfg:" in said
+    frame = said.partition("(frame ")[2].partition(")")[0]
+    ((comment,),) = ran.fields(f"frame.number == {frame}", "frame.comment")
+    assert "hub: MM5 refused: revoked" in comment
+
+
+def signatures(ran: Ran) -> list[str]:
+    """The frames whose message has a SIG, as tshark decrypts them."""
+    found = ran.fields("isakmp.typepayload == 9 && !icmp", "frame.number")
+    return list(dict.fromkeys(row[0] for row in found))
+
+
+@pytest.mark.interop
+def test_every_signature_of_a_capture_holds_its_hash(
+    run: Run,  # noqa: F811
+    need: Callable[[str], str],
+) -> None:
+    need("tshark")
+    ran = run("revocation")
+    frames = signatures(ran)
+    assert len(frames) >= 4
+    for frame in frames:
+        said = ikelab("explain", "signature", frame, str(ran.folder), "--format", "json")
+        proof = json.loads(said)
+        assert proof["holds"] is True
+        assert proof["recovered"] == proof["padded"]
+        assert proof["recovered"].endswith("00" + proof["computed"])
