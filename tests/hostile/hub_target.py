@@ -123,6 +123,7 @@ class SimulatedHub:
         self.honest = self.net.add(spoke, nvram=_nvram("spoke"))
         self._turn = 0
         self.sent = 0  # datagrams of the attackers
+        self.waited = 0.0  # seconds that cases let pass
         self.tunnel = self._tunnel()
 
     @property
@@ -164,6 +165,7 @@ class SimulatedHub:
         return Peer(config, source, IdentityKeys(source, identity))
 
     def advance(self, seconds: float) -> None:
+        self.waited += seconds
         self.net.run(seconds)
 
     def provoke(self, peer: Peer) -> None:
