@@ -19,12 +19,17 @@ from ikelab.node.events import (
 from ikelab.pki.recovery import StorageContents
 from ikelab.runtime.ftp import OthersFile, download, upload
 
+# Seconds between two states of a .ser file: a busy CA has a new one every few milliseconds, and
+# each costs the disk as much as the certificate does. What comes meanwhile is one state later.
+PACE = 0.25
+
 
 class NodeFiles:
     """Carries out a router's file actions. nvram: the directory for what has no URL."""
 
     def __init__(self, nvram: Path) -> None:
         self._nvram = nvram
+        self._written: dict[str, float] = {}  # .ser files, and when
 
     async def carry_out(
         self, action: StoreFile | ReadStorage
@@ -34,6 +39,7 @@ class NodeFiles:
 
     async def store(self, action: StoreFile) -> FileStored | FileNotStored:
         """Write one file; it is there whole or not at all."""
+        await self._pace(action.name)
         try:
             if action.url is None:
                 # In a thread: a CA goes on issuing while the disk takes its time.
@@ -45,6 +51,12 @@ class NodeFiles:
             is_others = isinstance(error, OthersFile)
             return FileNotStored(action.server, action.order, str(error), is_others)
         return FileStored(action.server, action.order)
+
+    async def _pace(self, name: str) -> None:
+        if name.endswith(".ser"):
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(self._written.get(name, 0.0) + PACE - loop.time())
+            self._written[name] = loop.time()
 
     async def read(self, action: ReadStorage) -> StorageRead | StorageNotRead:
         """List the storage and read what fits."""

@@ -23,7 +23,7 @@ from ikelab.node.events import (
 )
 from ikelab.pki.events import HttpFailed, HttpReply, HttpRequest
 from ikelab.pki.recovery import StorageContents
-from ikelab.runtime.files import NodeFiles
+from ikelab.runtime.files import PACE, NodeFiles
 from ikelab.runtime.ftp import FtpTarget, OthersFile, download, parse_ftp_url, store_files, upload
 from ikelab.runtime.http import fetch
 from ikelab.runtime.nodespec import FtpUser
@@ -252,6 +252,27 @@ def test_nor_is_one_in_nvram(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert (tmp_path / "ca.ser").read_bytes() == b"2"
+
+
+def test_a_serial_file_is_written_anew_only_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def main() -> None:
+        files = NodeFiles(tmp_path)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        for number in range(3):
+            for name in ("ca.ser", "ca.crl", f"{number}.crt"):
+                stored = await files.carry_out(StoreFile("ca", number, None, name, b"x"))
+                assert stored == FileStored("ca", number)
+
+    asyncio.run(main())
+    first, second, third = slept  # nothing but the .ser waits
+    assert first < 0 < min(second, third) and max(second, third) <= PACE
 
 
 def test_a_host_that_takes_a_file_too_slowly_is_given_up(
