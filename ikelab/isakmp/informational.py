@@ -17,6 +17,7 @@ from ikelab.isakmp.events import Trace
 from ikelab.isakmp.message import Opened, check_rule
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
+from ikelab.wire import vendor_id
 from ikelab.wire.fields import build_attributes, parse_attributes
 from ikelab.wire.isakmp import Payload, build_payloads
 from ikelab.wire.numbers import (
@@ -84,6 +85,7 @@ class Notified:
 
 
 Meaning = IsakmpDeleted | EspDeleted | AreYouThere | InitialContact | ResponderLifetime | Notified
+REASON_TUNNEL_DOWN = 6
 ERRORS = range(1, 8192)
 """Notify types that report an error (RFC 2408 section 3.14.1)."""
 
@@ -215,6 +217,23 @@ def delete_isakmp(sa: IsakmpSa) -> DELETE:
     """DELETE of the ISAKMP SA itself: its SPI is the cookie pair."""
     return DELETE(
         doi=Doi.IPSEC, protocol_id=ProtocolId.ISAKMP, spi_size=16, spis=[sa.cky_i + sa.cky_r]
+    )
+
+
+def farewell(sa: IsakmpSa) -> DELETE | DELETE_WITH_REASON:
+    """The end of the ISAKMP SA by the user's hand: to our own kind with a reason, as IOS does.
+
+    Cisco publishes no layout of payload 18, so nobody else is sent ours. The reason is the one that
+    the guide's routers give when a tunnel is shut down (D2: "delete_reason = 6").
+    """
+    if vendor_id.IKELAB not in sa.peer_vendor_ids:
+        return delete_isakmp(sa)
+    return DELETE_WITH_REASON(
+        doi=Doi.IPSEC,
+        protocol_id=ProtocolId.ISAKMP,
+        spi_size=16,
+        reason=REASON_TUNNEL_DOWN,
+        spis=[sa.cky_i + sa.cky_r],
     )
 
 

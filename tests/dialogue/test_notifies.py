@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ikelab.isakmp import informational
-from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, PlainMessage, SaRequested
+from ikelab.isakmp.events import Clear, DeleteIpsecSa, InstallIpsecSa, PlainMessage, SaRequested
 from ikelab.script import QM1
+from ikelab.wire import vendor_id
 from ikelab.wire.fields import build_attributes
 from ikelab.wire.isakmp import Header, build_message, build_payloads
 from ikelab.wire.numbers import (
@@ -196,3 +197,15 @@ def test_ciscos_delete_with_reason_ends_the_isakmp_sa():
     tell(pair, pair.r, packet)
     assert pair.i.states == []
     assert len(pair.i.engine.table.pairs) == 1, "the pair outlives it, as on IOS"
+
+
+def test_a_router_of_our_kind_is_told_the_reason_and_a_stranger_gets_a_plain_delete():
+    pair = established()
+    sa_of(pair.r).peer_vendor_ids = (vendor_id.DPD,)
+    pair.give(pair.r, Clear())
+    assert [m.payloads for m in pair.r.of(PlainMessage) if m.sent][-1] == ("HASH", "D")
+    pair = established()
+    pair.give(pair.r, Clear())
+    assert [m.payloads for m in pair.r.of(PlainMessage) if m.sent][-1] == ("HASH", "DWR")
+    pair.run()
+    assert pair.i.states == []
