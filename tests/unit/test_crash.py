@@ -51,7 +51,7 @@ def crash(storage: tuple[Path, str], tmp_path: Path, at: int) -> Died:
     host = Host(folder, f"{url}/{files.name}")
     died = run_and_kill(host, at)
     whole(files)
-    seen = {path.name: path.read_bytes() for path in files.iterdir()}
+    seen = {path.name: path.read_bytes() for path in _in_place(files)}
     host = Host(folder, host.url, minutes=1, key_index=1)
     host.boot()
     try:
@@ -61,9 +61,14 @@ def crash(storage: tuple[Path, str], tmp_path: Path, at: int) -> Died:
     return died
 
 
+def _in_place(files: Path) -> list[Path]:
+    """Files under their final names: the FTP server may still be at the others of a killed CA."""
+    return [path for path in files.iterdir() if path.suffix != ".tmp"]
+
+
 def whole(files: Path) -> None:
     """What has its final name is a whole file, whenever one looks."""
-    for path in files.iterdir():
+    for path in _in_place(files):
         match path.suffix:
             case ".crt":
                 assert path.name == f"{load_certificate(path.read_bytes()).serial:X}.crt"
