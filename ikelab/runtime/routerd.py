@@ -12,7 +12,8 @@ import os
 import signal
 import warnings
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import cast
 
 from cryptography.utils import CryptographyDeprecationWarning
@@ -368,9 +369,9 @@ class RouterProcess:
             case HttpRequest():
                 self._fetching += 1
                 self._traffic += 1
-                self._bring(self._fetch(action))
+                self._bring(partial(self._fetch, action))
             case StoreFile() | ReadStorage():
-                self._bring(self._files.carry_out(action))
+                self._bring(partial(self._files.carry_out, action))
             case StorageUnreachable():
                 # Without the URL: it may hold the storage's password.
                 text = (
@@ -422,14 +423,14 @@ class RouterProcess:
         finally:
             self._fetching -= 1
 
-    def _bring(self, work: Awaitable[NodeEvent]) -> None:
+    def _bring(self, work: Callable[[], Awaitable[NodeEvent]]) -> None:
         """Feed in what a request, or a file, comes to."""
         self._bringing += 1
         self._spawn(self._brought(work))
 
-    async def _brought(self, work: Awaitable[NodeEvent]) -> None:
+    async def _brought(self, work: Callable[[], Awaitable[NodeEvent]]) -> None:
         try:
-            event = await work
+            event = await work()  # begun here: a task that is cancelled at once leaves nothing
         finally:
             self._bringing -= 1
         self._feed(event)
