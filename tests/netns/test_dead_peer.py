@@ -1,0 +1,52 @@
+"""A hub that vanishes: dead peer detection on demand, by what the data plane counts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ikelab.runtime.control import ControlClient
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.nightly]
+ROOT = Path(__file__).parents[2]
+IKELAB = str(Path(sys.executable).with_name("ikelab"))
+LAB = "deadpeer"
+
+
+@pytest.fixture
+def spoke(tmp_path: Path) -> Iterator[ControlClient]:
+    """The spoke of `first-tunnel-psk`, which asks only on demand."""
+    folder = tmp_path / LAB
+    shutil.copytree(ROOT / "netns" / "first-tunnel-psk", folder)
+    path = folder / "configs" / "spoke1.cfg"
+    path.write_text("crypto isakmp keepalive 10 2\n!\n" + path.read_text())
+    yaml = folder / "lab.yaml"
+    yaml.write_text(yaml.read_text().replace("name: first-tunnel-psk", f"name: {LAB}"))
+    subprocess.run([IKELAB, "deploy", str(folder)], check=True, capture_output=True, timeout=60)
+    with ControlClient(Path(f"/run/ikelab/{LAB}/spoke1.sock"), timeout=60) as client:
+        yield client
+    subprocess.run([IKELAB, "destroy", LAB], check=True, capture_output=True, timeout=60)
+
+
+def test_the_peer_of_an_idle_tunnel_is_left_alone_and_a_dead_one_found(
+    spoke: ControlClient,
+) -> None:
+    ping = "ping 20.0.0.4 source 20.0.0.5 repeat 5"
+    trace = Path(f"/run/ikelab/{LAB}/spoke1.trace.jsonl")
+    assert "100 percent" in spoke.exec(ping)
+    time.sleep(25)
+    assert "sends INFO" not in trace.read_text()
+    subprocess.run(["ip", "-n", f"ikelab-{LAB}-hub", "link", "set", "gi0-1", "down"], check=True)
+    assert "0 percent" in spoke.exec(ping)
+    deadline = time.monotonic() + 45
+    while "QM_IDLE" in spoke.exec("show crypto isakmp sa") and time.monotonic() < deadline:
+        time.sleep(1)
+    assert "peer-dead" in spoke.exec("show crypto isakmp drops")
+    assert trace.read_text().count("sends INFO") == 5
+    assert "spi: 0x" not in spoke.exec("show crypto ipsec sa")
