@@ -262,7 +262,16 @@ FEATURES = (
     ),
     Feature(
         "vendor IDs",
-        (_one(_SCAN, 1, _S + "test_a_vendor_id_is_answered_only_to_who_sent_it"),),
+        (
+            _one(
+                _SCAN,
+                1,
+                _S + "test_a_vendor_id_is_answered_only_to_who_sent_it",
+                _S + "test_each_version_of_nat_traversal_is_answered_with_itself",
+                _S + "test_of_several_versions_the_best_is_answered",
+                _S + "test_fragmentation_is_announced_where_it_is_configured",
+            ),
+        ),
     ),
 )
 
