@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 from ikelab.errors import ConfigError, LabError
 from ikelab.hostile.hub import Assault, NotHere
@@ -50,6 +53,8 @@ def find_case(name: str) -> Case:
 
 def attack(case: Case, topology: Topology, node: str | None, out: Path, form: str) -> bool:
     """Play a case; whether everything was as it should be."""
+    # As in the routers: that Diffie-Hellman over primes is outdated is known.
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     told: list[Json] = []
     with attacked(topology, node) as (hub, assault):
         place = hub.place
