@@ -8,6 +8,7 @@ pytest's process has threads.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def read_spec(file: Path) -> NodeSpec:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as the supervisor of a lab does before it forks its nodes
     spec = read_spec(Path(sys.argv[1]))
     enter(spec.namespace)
     sys.exit(main(spec, int(sys.argv[2])))
