@@ -43,8 +43,11 @@ with Station(given.local, namespace=given.namespace, port=given.port) as here:
     here.begin(peer)
     assert here.serve(peer, until=lambda: bool(peer.kept)), "no message 4"
     fourth = peer.received[-1]
-    here.send(peer.of_message(MM3)[0].datagram, peer.sa.remote)
-    assert here.serve(peer, until=lambda: peer.received.count(fourth) == 2), "no stored answer"
+    for _ in range(5):  # one that is still busy with the first may pass over the second
+        here.send(peer.of_message(MM3)[0].datagram, peer.sa.remote)
+        if here.serve(peer, until=lambda: peer.received.count(fourth) >= 2, seconds=0.5):
+            break
+    assert peer.received.count(fourth) >= 2, "no stored answer"
 
     # Then the engine does the rest by itself: message 5, and quick mode behind it.
     peer.release(peer.kept[0], here.now())
