@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ikelab.hostile.hub import Assault
+from ikelab.hostile.hub import SILENCE, Assault, describe
 from ikelab.hostile.informational import (
     alive,
     are_you_there,
@@ -14,7 +14,8 @@ from ikelab.hostile.informational import (
     delete_isakmp,
 )
 from ikelab.hostile.registry import Shot, case
-from ikelab.script import INFO, MM1, QM1, Message, Peer
+from ikelab.isakmp.events import InstallIpsecSa
+from ikelab.script import AM1, INFO, MM1, QM1, Message, Peer
 from ikelab.script.message import patched
 from ikelab.types import Endpoint
 from ikelab.wire.layer import Layer
@@ -104,6 +105,62 @@ def amplification(attack: Assault) -> Iterator[Shot]:
     small.payloads = small.payloads[:1]
     small.change_header(cky_i=b"minimal!")
     yield attack.shot("the smallest message 1", small.build(), "MM2", peer=peer)
+
+
+@case(
+    "B03b",
+    "aggressive-amplification",
+    precedent='"CVE-2016-5361" (disputed), VU#419128: retransmissions of aggressive mode',
+    expected="where it is allowed: few answers to one address, none sent by itself, then silence",
+)
+def aggressive_amplification(attack: Assault) -> Iterator[Shot]:
+    """Message 1 of aggressive mode, in the name of a victim, to a router that allows it."""
+    method = "rsa" if attack.takes("rsa") else ""
+    peer = attack.aggressive(method)
+    peer.on(AM1).keep()
+    peer.request(attack.hub.now())
+    octets = peer.kept[-1].octets
+    limit = "aggressive-answer-limit"
+    same = partial(_answers, attack, peer, [octets] * 3)
+    yield attack.deed("one message 1 three times", same, "AM2 AM2 AM2")
+    others = [_renamed(octets, number) for number in range(20)]
+    yield attack.deed(
+        "20 others in the same name", partial(_answers, attack, peer, others), "AM2 AM2", limit
+    )
+    same = partial(_answers, attack, peer, [octets] * 20)
+    yield attack.deed("the first one again, 20 times", same, SILENCE, limit)
+    main = attack.before(MM1, method)[1]
+    mixed = [_renamed(main, number) for number in range(40, 60)]
+    yield attack.deed(
+        "main modes that might push them out",
+        lambda: "MM2 only" if set(_answers(attack, peer, mixed).split()) == {"MM2"} else "more",
+        "MM2 only",
+        "half-open-limit",
+    )
+    yield attack.shot("and once more", _renamed(octets, 30), reason=limit, peer=peer)
+    yield attack.deed("a member in main mode", attack.tunnel, "a tunnel")
+    known = attack.hub.sas()
+    yield attack.deed(
+        "31 s later", lambda: _wait(attack, peer, known - 1), "freed, nothing more sent"
+    )
+    yield attack.deed("a member in aggressive mode", partial(_quick_tunnel, attack), "a tunnel")
+
+
+def _answers(attack: Assault, peer: Peer, datagrams: list[bytes]) -> str:
+    """The answers to all of them together, in few words."""
+    for octets in datagrams:
+        attack.hub.send(octets, peer.end)
+    return " ".join(describe(answer) for answer in attack.hub.inbox(peer.end)) or SILENCE
+
+
+def _renamed(octets: bytes, number: int) -> bytes:
+    """Under another initiator cookie."""
+    return (number + 1).to_bytes(8, "big") + octets[8:]
+
+
+def _quick_tunnel(attack: Assault) -> str:
+    peer = attack.establish(attack.aggressive())
+    return "a tunnel" if peer.of(InstallIpsecSa) else f"nothing: {peer.story}"
 
 
 # --- deletes and probes ---------------------------------------------------------------------------

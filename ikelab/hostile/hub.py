@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ikelab.errors import IkelabError, WireError
 from ikelab.hostile.registry import Seen, Shot
 from ikelab.isakmp.events import InstallIpsecSa
+from ikelab.isakmp.policy import AggressivePeer
 from ikelab.isakmp.state import PayloadRule
 from ikelab.script import MM1, Message, Peer
 from ikelab.script.names import message_name
 from ikelab.types import Endpoint, Now
 from ikelab.wire.isakmp import HEADER_LENGTH, parse_header
-from ikelab.wire.numbers import ExchangeType, Flags, NotifyType
+from ikelab.wire.numbers import ExchangeType, Flags, IdType, NotifyType
 
 SILENCE = "silence"
 _ROUNDS = 40  # messages of one dialogue, repeats included
@@ -66,6 +68,10 @@ class Hub(Protocol):
 
     def provoke(self, peer: Peer) -> None:
         """Let the hub begin an exchange with a member. Raises NotHere."""
+        ...
+
+    def allow_aggressive_mode(self) -> None:
+        """`no crypto isakmp aggressive-mode disable`. Raises NotHere."""
         ...
 
     def sas(self) -> int:
@@ -143,6 +149,17 @@ class Assault:
         """A peer with good credentials."""
         return self.hub.member(method)
 
+    def aggressive(self, method: str = "") -> Peer:
+        """A member that begins aggressive mode. Raises NotHere where the hub does not allow it."""
+        self.hub.allow_aggressive_mode()
+        peer = self.hub.member(method)
+        config = peer.engine.config
+        name = AggressivePeer(self.hub.end.address, IdType.ID_FQDN, config.hostname)
+        peer.configure(
+            replace(config, aggressive_mode=True, aggressive_peers=(name,)), self.hub.now()
+        )
+        return peer
+
     def run(self, peer: Peer) -> None:
         """Carry a peer's dialogue until nobody has anything to say."""
         for _ in range(_ROUNDS):
@@ -205,6 +222,8 @@ def describe(octets: bytes, peer: Peer | None = None) -> str:
             return _told(message)
         case ExchangeType.IDENTITY_PROTECTION:
             return "MM2" if message.all("sa") else "MM4"
+        case ExchangeType.AGGRESSIVE:
+            return "AM2"
         case _:
             return f"exchange {header.exchange_type}"
 

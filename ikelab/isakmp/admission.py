@@ -12,12 +12,16 @@ from ikelab.errors import ProtocolError
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, DatagramReceived, Trace
 from ikelab.isakmp.sa import IsakmpSa
-from ikelab.isakmp.state import QmState
+from ikelab.isakmp.state import QmState, State
 from ikelab.types import Endpoint
 
 HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
 EARLY_MESSAGES = 3  # informational ones, before the peer is authenticated
 HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
+# Messages 2 of aggressive mode to an address that has shown our cookie in none of them, repeats
+# included, in UNVERIFIED_SECONDS. Each may be larger than its question: it holds a proof, and the
+# certificates, that message 1 lacks (RFC 2409 section 5.1). An honest peer asks every ten seconds.
+AGGRESSIVE_ANSWERS_OF_ADDRESS = 5
 # Quick modes that a peer began under one SA and has not finished. A peer has one a tunnel, and
 # strongSwan counts three; IOS spokes may open several at once after a reload.
 QUICK_MODES_OF_SA = 16
@@ -41,6 +45,30 @@ def admit(context: Context, remote: Endpoint) -> list[Action]:
     """Make room for a phase 1 that a peer begins. Raises ProtocolError if it is turned away."""
     _count(context, remote, "incoming")
     return _make_room(context, remote)
+
+
+def check_answers(context: Context, remote: Endpoint) -> None:
+    """Whether one more message 2 of aggressive mode may go to an address. Raises ProtocolError.
+
+    Newcomers are turned away and nobody gives way: each answer is one that a victim may get who
+    has asked for nothing.
+    """
+    unproven = sum(
+        1 + sa.repeats
+        for sa in context.table.sas.values()
+        if _is_unproven(sa) and sa.remote.address == remote.address
+    )
+    if unproven >= AGGRESSIVE_ANSWERS_OF_ADDRESS:
+        raise ProtocolError(
+            "aggressive-answer-limit",
+            f"{unproven} messages 2 of aggressive mode went to {remote.address}, to no avail",
+            seen=unproven + 1,
+            wanted=f"at most {AGGRESSIVE_ANSWERS_OF_ADDRESS}",
+        )
+
+
+def _is_unproven(sa: IsakmpSa) -> bool:
+    return sa.state is State.IKE_R_AM2
 
 
 def admit_own(context: Context, remote: Endpoint) -> None:
@@ -88,13 +116,16 @@ def _check_limits(context: Context, remote: Endpoint) -> None:
 
 
 def _make_room(context: Context, remote: Endpoint) -> list[Action]:
-    """The oldest half-open SAs give way, complete ones never do."""
+    """The oldest half-open SAs give way, complete ones never do.
+
+    Those of `check_answers` do it last: by them it is known how many answers went out.
+    """
     half_open = [sa for sa in context.table.sas.values() if not sa.initiator and not sa.is_complete]
-    same = [sa for sa in half_open if sa.remote.address == remote.address]
+    same = [sa for sa in half_open if sa.remote.address == remote.address and not _is_unproven(sa)]
     actions: list[Action] = []
     for found, limit in ((same, HALF_OPEN_OF_ADDRESS), (half_open, HALF_OPEN_IN_ALL)):
         if len(found) >= limit:
-            oldest = min(found, key=lambda sa: sa.created)
+            oldest = min(found, key=lambda sa: (_is_unproven(sa), sa.created))
             error = ProtocolError(
                 "half-open-limit",
                 f"more than {limit} half-open SAs",

@@ -6,6 +6,8 @@ pre-shared key the responder's HASH_R lets anyone who asks guess the key offline
 unless the configuration allows it (`no crypto isakmp aggressive-mode disable`).
 
 Message 2 is not sent again by a timer: its receiver is not proven to be there before message 3.
+It may be larger than message 1, for HASH or SIG and certificates stand in it alone; so an address
+that shows our cookie in no message 3 gets few of them (`admission.check_answers`).
 """
 
 from __future__ import annotations

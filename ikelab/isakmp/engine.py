@@ -195,6 +195,9 @@ class IsakmpEngine:
             if sa.initiator and sa.retransmission is not None:
                 sa.retransmission = sa.retransmission.soon(now.elapsed)
                 return self._repeat(sa, 0, None)
+            if sa.state is State.IKE_R_AM2:
+                admission.check_answers(self._context, event.remote)
+                sa.repeats += 1
             return self._repeat(sa, 0, repeat[0])
         if header.cky_r == NO_COOKIE and not sa.initiator:
             raise faults.changed_repeat()
@@ -206,6 +209,8 @@ class IsakmpEngine:
     def _answer_new_sa(self, header: Header, event: DatagramReceived, now: Now) -> list[Action]:
         if header.exchange_type == ExchangeType.AGGRESSIVE and not self.config.aggressive_mode:
             raise faults.aggressive_mode_disabled()
+        if header.exchange_type == ExchangeType.AGGRESSIVE:
+            admission.check_answers(self._context, event.remote)
         made_room = admission.admit(self._context, event.remote)
         sa = self._new_sa(event.local, event.remote, now, initiator=False, cky_i=header.cky_i)
         sa.exchange = ExchangeType(header.exchange_type)

@@ -88,6 +88,12 @@ REASONS: Mapping[str, Reason] = {
     "half-open-limit": Reason(
         "header", "this router's own limits", "find out who begins exchanges and ends none"
     ),
+    "aggressive-answer-limit": Reason(
+        "header",
+        "this router's own limits",
+        "see who asks in this address's name, or forbid aggressive mode",
+        "crypto isakmp aggressive-mode disable",
+    ),
     "ike-sa-limit": Reason(
         "header", "the limit of SAs", "raise the limit", "crypto call admission limit ike sa"
     ),

@@ -51,6 +51,7 @@ class IsakmpSa:
     its own. own_id_b: the ID that we sent ahead of its proof, in aggressive mode. established,
     expires: seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode, when an R-U-THERE
     is due. answered: digest of a datagram that was taken -> the stored reply to it, newest last.
+    repeats: how often message 2 of aggressive mode went out again, at the peer's request.
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
     that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
@@ -111,6 +112,7 @@ class IsakmpSa:
     retransmission: Retransmission | None = None
     answered: tuple[tuple[bytes, SendDatagram | None], ...] = ()
     last_sent: SendDatagram | None = None
+    repeats: int = 0
     checkpoint: IsakmpSa | None = None
     early: tuple[DatagramReceived, ...] = ()
     used_message_ids: tuple[int, ...] = ()

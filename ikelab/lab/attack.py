@@ -195,6 +195,12 @@ class DeployedHub:
         """The router calls its honest peer, not us."""
         raise NotHere("the router calls its honest peer: `pytest -m hostile` plays this")
 
+    def allow_aggressive_mode(self) -> None:
+        """Only where the router's configuration does already."""
+        if not _config(self.place.hub).aggressive_mode:
+            line = "no crypto isakmp aggressive-mode disable"
+            raise NotHere(f"{self.place.hub.name} has no `{line}`: `pytest -m hostile` plays this")
+
     def sas(self) -> int:
         """`show crypto isakmp sa`."""
         shown = json.loads(self._console.exec("show crypto isakmp sa | json"))

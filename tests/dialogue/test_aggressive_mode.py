@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ikelab.crypto import oakley
+from ikelab.isakmp.admission import AGGRESSIVE_ANSWERS_OF_ADDRESS
 from ikelab.isakmp.events import (
     CheckPeerCert,
     InstallIpsecSa,
@@ -347,3 +348,34 @@ def test_a_scripted_proof_that_is_wrong_is_refused():
     pair.r.on(AM2).mutate(hash=bytes(32))
     pair.establish()
     assert pair.i.refusals[0] == "bad-hash"
+
+
+def test_an_address_that_shows_no_cookie_gets_few_messages_2():
+    """They may be larger than their questions; what a victim gets in all is bounded."""
+    pair = pair_of(MODERN)
+    pair.request()
+    asked = pair.i.outbox.pop(0).octets
+    for number in range(20):
+        pair.hand_over(pair.i, bytes([number + 1]) * 8 + asked[8:])
+    for _ in range(20):
+        pair.hand_over(pair.i, bytes([1]) * 8 + asked[8:])
+    answers = pair.r.of_message(AM2)
+    assert len(answers) == AGGRESSIVE_ANSWERS_OF_ADDRESS == len(pair.r.outbox)
+    assert pair.r.engine.drops == {"aggressive-answer-limit": 35}
+
+
+def test_a_lost_message_2_is_sent_again_on_request_and_a_finished_peer_may_begin_anew():
+    pair = pair_of(PSK)
+    pair.request()
+    asked = pair.i.outbox[0].octets
+    pair.deliver(pair.i)
+    lost = pair.r.outbox.pop(0).octets
+    pair.hand_over(pair.i, asked)
+    assert pair.r.outbox[0].octets == lost
+    pair.run()
+    for _ in range(10):
+        pair.i.engine.table.sas.clear()
+        pair.i.engine.table.nodes.clear()
+        pair.request()
+        pair.run()
+    assert pair.r.refusals == []

@@ -18,6 +18,7 @@ from ikelab.ios.log import NodeLog
 from ikelab.ipsec.esp import InboundSa, OutboundSa
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.admission import HALF_OPEN_IN_ALL
+from ikelab.node.console import Console
 from ikelab.node.events import AcquireSa
 from ikelab.pki.store import StoredTrustpoint
 from ikelab.runtime.store import SqliteNvram
@@ -175,6 +176,12 @@ class SimulatedHub:
                 self.net.run(0.01)
                 return
         raise NotHere(f"the hub has no tunnel with {peer.end}")
+
+    def allow_aggressive_mode(self) -> None:
+        line = "no crypto isakmp aggressive-mode disable"
+        answer = Console(self.hub.router, lambda: []).configure([line], self.now())
+        self.net.do(self.hub, answer.actions)
+        assert self.engine.config.aggressive_mode, answer.text
 
     def sas(self) -> int:
         return len(self.engine.table.sas)
