@@ -48,9 +48,12 @@ from ikelab.ios.row import Edit, Mode, Row
 from ikelab.ios.server_commands import SERVER_ROWS
 from ikelab.ios.system_commands import HOST_ROWS, INTERFACE_ROWS, NETWORK_ROWS
 from ikelab.ios.text import visible
+from ikelab.ios.time_commands import CLOCK_ROWS, STAMP_ROWS
 
 TABLE: tuple[Row, ...] = (
+    *STAMP_ROWS,
     *HOST_ROWS,
+    *CLOCK_ROWS,
     *PKI_ROWS,
     *SERVER_ROWS,
     *TRUSTPOINT_ROWS,

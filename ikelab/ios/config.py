@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from ikelab.errors import ConfigError
+from ikelab.ios.zone import Times
 from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
 from ikelab.isakmp.policy import (
     AdmissionLimits,
@@ -122,6 +123,7 @@ class RunningConfig:
     crl_cache: int = 64
     ntp_servers: tuple[str, ...] = ()
     ntp_logging: bool = False
+    times: Times = Times()
 
     @property
     def fqdn(self) -> str:

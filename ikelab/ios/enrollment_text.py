@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ikelab.ios.text import date, serial_number, visible
+from ikelab.ios.zone import Zone
 from ikelab.pki import pem
 from ikelab.pki.crl import Crl
 from ikelab.pki.enrollment_events import RequestPrinted
@@ -90,13 +91,13 @@ def exported_pkcs12(octets: bytes) -> str:
     return f"Exported pkcs12 follows:\n{pem.to_pem(pem.PKCS12, octets)}\n"
 
 
-def crl_text(crl: Crl) -> str:
+def crl_text(crl: Crl, zone: Zone) -> str:
     """`crypto pki server NAME info crl`."""
     lines = [
         "Certificate Revocation List:",
         f"    Issuer: {visible(format_name(crl.issuer))}",
-        f"    This Update: {date(crl.this_update)}",
-        f"    Next Update: {date(crl.next_update) if crl.next_update else 'none'}",
+        f"    This Update: {date(crl.this_update, zone)}",
+        f"    Next Update: {date(crl.next_update, zone) if crl.next_update else 'none'}",
         f"    Number of CRL entries: {len(crl.revoked)}",
         f"    CRL size: {len(crl.der)} bytes",
     ]
@@ -104,5 +105,5 @@ def crl_text(crl: Crl) -> str:
         lines.append("Revoked Certificates:")
     for serial, (moment, _) in sorted(crl.revoked.items()):
         lines.append(f"    Serial Number (hex): {serial_number(serial)}")
-        lines.append(f"        Revocation Date: {date(moment)}")
+        lines.append(f"        Revocation Date: {date(moment, zone)}")
     return "\n".join(lines) + "\n"

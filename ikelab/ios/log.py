@@ -18,6 +18,7 @@ from ikelab.ios.log_ntp import ntp_lines
 from ikelab.ios.log_pki import pki_lines
 from ikelab.ios.log_validation import ValidationLog
 from ikelab.ios.text import timestamp
+from ikelab.ios.zone import PLAIN_TIMES, UTC_ZONE, Times, Zone
 from ikelab.isakmp.events import (
     Action,
     ActivateIpsecSa,
@@ -42,9 +43,15 @@ class NodeLog:
         self._validation = ValidationLog()
 
     def lines(
-        self, actions: Iterable[object], debugging: Collection[str] = switches.NAMES
+        self,
+        actions: Iterable[object],
+        debugging: Collection[str] = switches.NAMES,
+        zone: Zone = UTC_ZONE,
     ) -> list[LogLine]:
-        """The lines of actions, notices and happenings, in order; others say nothing."""
+        """The lines of actions, notices and happenings, in order; others say nothing.
+
+        zone: of the dates that lines speak of.
+        """
         quiet = switches.ISAKMP not in debugging
         pki = any(name in debugging for name in switches.PKI_NAMES)
         found: list[LogLine] = []
@@ -57,25 +64,33 @@ class NodeLog:
                 found += self._isakmp.messages(action) if quiet else self._isakmp.lines(action)
                 found += self._ipsec.lines(action, switched_on=switches.IPSEC in debugging)
             else:
-                found += _others(action, debugging)
+                found += _others(action, debugging, zone)
         found += self._isakmp.flush()
         return found
 
     def text(
-        self, actions: Iterable[object], now: Now, debugging: Collection[str] = switches.NAMES
+        self,
+        actions: Iterable[object],
+        now: Now,
+        debugging: Collection[str] = switches.NAMES,
+        times: Times = PLAIN_TIMES,
     ) -> str:
         """The lines with their time. debugging: what is switched on, everything if not given."""
-        return "".join(stamp(line, now) for line in self.lines(actions, debugging))
+        lines = self.lines(actions, debugging, times.zone)
+        return "".join(stamp(line, now, times) for line in lines)
 
 
-def _others(fact: object, debugging: Collection[str]) -> Iterator[LogLine]:
+def _others(fact: object, debugging: Collection[str], zone: Zone) -> Iterator[LogLine]:
     """The lines of what is not IKE's."""
-    for line in (*pki_lines(fact), *ntp_lines(fact), *system_lines(fact)):
+    for line in (*pki_lines(fact, zone), *ntp_lines(fact, zone), *system_lines(fact, zone)):
         if not line.debug or line.debug in debugging:
             yield line
 
 
-def stamp(line: LogLine, now: Now) -> str:
+def stamp(line: LogLine, now: Now, times: Times = PLAIN_TIMES) -> str:
     """A line as it is printed, behind `*Mar  1 00:00:01.000: `; no star where synchronized."""
-    head = timestamp(now.wall, synced=now.synced, drifting=now.drifting) if line.stamped else ""
+    stamps = times.log if line.is_message else times.debug
+    if not (line.stamped and stamps.on):
+        return f"{line.text}\n"
+    head = timestamp(now.wall, times.zone, stamps, synced=now.synced, drifting=now.drifting)
     return f"{head}{line.text}\n"

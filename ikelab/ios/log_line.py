@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ikelab.ios.text import moment_text, visible
+from ikelab.ios.zone import UTC_ZONE, Zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,12 @@ class LogLine:
     text: str
     debug: str = ""
     stamped: bool = True
+
+    @property
+    def is_message(self) -> bool:
+        """Syslog; all else is stamped as debug output, even if it always comes: the guide's
+        `CRYPTO_PKI:  Certificate Request Fingerprint` is in UTC beside a message in EST."""
+        return not self.debug and self.text.startswith(("%", "IKELAB-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class WebRefused:
     detail: str
 
 
-def system_lines(happening: object) -> list[LogLine]:
+def system_lines(happening: object, zone: Zone = UTC_ZONE) -> list[LogLine]:
     """The syslog line of one of the above; none for anything else."""
     match happening:
         case Configured(by):
@@ -93,7 +100,7 @@ def system_lines(happening: object) -> list[LogLine]:
         case WebRefused(peer, reason, detail):
             return [own("HTTP", f"{peer} refused: {reason}: {detail}")]
         case ClockUpdated(before, after, by):
-            span = f"from {moment_text(before)} to {moment_text(after)}"
+            span = f"from {moment_text(before, zone)} to {moment_text(after, zone)}"
             text = f"System clock has been updated {span}, configured from {by}."
             return [LogLine(f"%SYS-6-CLOCKUPDATE: {text}")]
         case Remark(name, text):

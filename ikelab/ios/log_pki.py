@@ -12,19 +12,20 @@ from urllib.parse import urlsplit
 from ikelab.ios.debugging import PKI_MESSAGES, PKI_TRANSACTIONS
 from ikelab.ios.log_line import LogLine, own
 from ikelab.ios.text import date, grouped, serial_number, visible, without_user
+from ikelab.ios.zone import UTC_ZONE, Zone
 from ikelab.pki import ca_events as ca
 from ikelab.pki import enrollment_events as enrollment
 from ikelab.pki import events as pki
 
 
-def pki_lines(notice: object) -> Iterator[LogLine]:
+def pki_lines(notice: object, zone: Zone = UTC_ZONE) -> Iterator[LogLine]:
     """The lines of one notice; none for anything else."""
-    yield from _trustpoint(notice)
-    yield from _crl(notice)
-    yield from _server(notice)
+    yield from _trustpoint(notice, zone)
+    yield from _crl(notice, zone)
+    yield from _server(notice, zone)
 
 
-def _trustpoint(notice: object) -> Iterator[LogLine]:
+def _trustpoint(notice: object, zone: Zone) -> Iterator[LogLine]:
     match notice:
         case pki.HttpRequest(method=method, url=url):
             parts = urlsplit(url)
@@ -58,16 +59,16 @@ def _trustpoint(notice: object) -> Iterator[LogLine]:
             yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
         case pki.NextCertificateHeld():
             yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
-            number, start = serial_number(notice.serial), date(notice.start)
+            number, start = serial_number(notice.serial), date(notice.start, zone)
             text = f"certificate {number} is held until its time, {start}"
             yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
         case pki.NextCaHeld():
-            ca, start = visible(notice.subject), date(notice.start)
+            ca, start = visible(notice.subject), date(notice.start, zone)
             number = serial_number(notice.serial)
             text = f"the next CA certificate is here: {ca}, {number}, from {start}"
             yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
         case pki.CaRenewed():
-            ca, end = visible(notice.subject), date(notice.end)
+            ca, end = visible(notice.subject), date(notice.end, zone)
             text = f"{ca} has a new certificate, {serial_number(notice.serial)}, until {end}"
             yield own("PKI", f"trustpoint {notice.trustpoint}: {text}")
         case pki.NextCaMissing(trustpoint, reason, retry):
@@ -86,27 +87,29 @@ def _trustpoint(notice: object) -> Iterator[LogLine]:
             yield own("PKI", f"trustpoint {trustpoint}: {reason}")
 
 
-def _crl(notice: object) -> Iterator[LogLine]:
+def _crl(notice: object, zone: Zone) -> Iterator[LogLine]:
     match notice:
         case pki.CrlInstalled(issuer, url, size):
             yield own("CRL", f"{issuer}: {size} octets fetched from {url}")
         case pki.CrlRefused(issuer, url, reason):
             if notice.published is not None and notice.clock is not None:
-                yield from _early_crl(notice.trustpoint, notice.published, notice.clock)
+                yield from _early_crl(notice.trustpoint, notice.published, notice.clock, zone)
             yield own("CRL", f"{issuer}: not taken from {url}: {reason}")
 
 
-def _early_crl(trustpoint: str, published: datetime, clock: datetime) -> Iterator[LogLine]:
+def _early_crl(
+    trustpoint: str, published: datetime, clock: datetime, zone: Zone
+) -> Iterator[LogLine]:
     """The guide's lines of a CRL from the future ("Certificate Is Not Yet Valid")."""
     text = "New CRL Not Yet Valid (router time not synched to CA?)"
     yield LogLine(f"CRYPTO_PKI: {text}", PKI_TRANSACTIONS)
-    yield LogLine(f"CRL published: {date(published)}", PKI_TRANSACTIONS)
-    yield LogLine(f"Router time: {date(clock)}", PKI_TRANSACTIONS)
+    yield LogLine(f"CRL published: {date(published, zone)}", PKI_TRANSACTIONS)
+    yield LogLine(f"Router time: {date(clock, zone)}", PKI_TRANSACTIONS)
     error = "error 1804:E_VALIDITY : validity period start later than end"
     yield LogLine(f'%PKI-4-CRLINSERTFAIL: Trustpoint "{trustpoint}" unknown ({error})')
 
 
-def _server(notice: object) -> Iterator[LogLine]:
+def _server(notice: object, zone: Zone) -> Iterator[LogLine]:
     match notice:
         case ca.ServerKeyGenerated(bits=bits):
             text = f"% Generating {bits} bit RSA keys, keys will be non-exportable...[OK]"
@@ -116,10 +119,10 @@ def _server(notice: object) -> Iterator[LogLine]:
         case ca.ServerDisabled():
             yield LogLine("%PKI-6-CS_DISABLED: Certificate server now disabled.")
         case ca.RolloverAvailable(server, serial, start):
-            text = f"rollover certificate {serial_number(serial)} takes over {date(start)}"
+            text = f"rollover certificate {serial_number(serial)} takes over {date(start, zone)}"
             yield own("CA", f"{server}: {text}")
         case ca.RolloverDone(server, serial, end):
-            text = f"CA certificate {serial_number(serial)} is in force, until {date(end)}"
+            text = f"CA certificate {serial_number(serial)} is in force, until {date(end, zone)}"
             yield own("CA", f"{server}: {text}")
         case ca.CertificateRevoked(serial=serial, again=again):
             number = serial_number(serial)

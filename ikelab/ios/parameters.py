@@ -78,7 +78,9 @@ class Parameter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """`<low-high>`, decimal. Values under weak_below need `mode: legacy`; unit is for its text."""
+    """`<low-high>`, decimal; there is no -0. Values under weak_below need `mode: legacy`; unit is
+    for its text.
+    """
 
     low: int
     high: int
@@ -87,16 +89,17 @@ class Number:
 
     @property
     def label(self) -> str:
-        """`<1-999>`."""
-        return f"<{self.low}-{self.high}>"
+        """`<1-999>`, `<-23 - 23>`."""
+        return f"<{self.low} - {self.high}>" if self.low < 0 else f"<{self.low}-{self.high}>"
 
     def take(self, line: Line, at: int) -> Taken | None:
         """Decimal digits in range; more digits than the largest has are never a number."""
         text = line.words[at].text
-        if not (text.isascii() and text.isdecimal() and len(text) <= len(str(self.high))):
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(self.high))):
             return None
         value = int(text)
-        if not self.low <= value <= self.high:
+        if not self.low <= value <= self.high or (text != digits and value == 0):
             return None
         return Taken(value, weak=f"{self.unit} {value}" if value < self.weak_below else "")
 

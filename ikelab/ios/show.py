@@ -30,7 +30,8 @@ from ikelab.ios.show_isakmp import (
 )
 from ikelab.ios.show_ntp import followed, show_associations, show_status
 from ikelab.ios.snapshot import NodeSnapshot
-from ikelab.ios.text import clock, without_user
+from ikelab.ios.text import clock, moment_text, without_user
+from ikelab.ios.zone import Zone, summer_of
 from ikelab.isakmp.policy import AggressivePeer, PreSharedKey
 from ikelab.pki.config import CertServerConfig, TrustpointConfig
 
@@ -107,9 +108,20 @@ def _without_secret(holder: object, name: str, value: object) -> object:
 
 
 def _clock(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
-    yield clock(snapshot.moment, synced=snapshot.synced, drifting=snapshot.drifting)
+    yield clock(snapshot.moment, snapshot.zone, synced=snapshot.synced, drifting=snapshot.drifting)
     if "detail" in arguments:
         yield f"Time source is {_time_source(snapshot)}"
+        yield from _summer_time(snapshot)
+
+
+def _summer_time(snapshot: NodeSnapshot) -> Iterator[str]:
+    """When it begins and ends this year, each in the time until then."""
+    zone = snapshot.zone
+    if zone.summer is None:
+        return
+    start, end = summer_of(zone.local(snapshot.moment)[0].year)
+    yield f"Summer time starts {moment_text(start, Zone(zone.name))}"
+    yield f"Summer time ends {moment_text(end, Zone(zone.summer))}"
 
 
 def _time_source(snapshot: NodeSnapshot) -> str:

@@ -41,7 +41,7 @@ def show_status(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
     yield "nominal freq is 250.0000 Hz, actual freq is 250.0000 Hz, precision is 2**20"
     updated = snapshot.ntp_updated or _NEVER
     raw = stamp(updated) if snapshot.ntp_updated else 0
-    words = clock(updated, synced=True)
+    words = clock(updated, snapshot.zone, synced=True)
     yield f"reference time is {raw >> 32:08X}.{raw & 0xFFFFFFFF:08X} ({words})"
     offset, delay, root, peer = (
         (row.offset, row.root_delay, row.root_dispersion, row.dispersion) if row else (0, 0, 0, 0)

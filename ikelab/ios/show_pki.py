@@ -21,6 +21,7 @@ from ikelab.ios.snapshot import (
     TrustpointRow,
 )
 from ikelab.ios.text import date, grouped, serial_number, visible, without_user
+from ikelab.ios.zone import Zone
 
 # What IOS prints for a timer that is not set: the beginning of POSIX time.
 _UNSET = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,7 +57,7 @@ def pending_rows(snapshot: NodeSnapshot, arguments: Arguments) -> tuple[PendingC
 def show_certificates(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
     """`show crypto pki certificates [TRUSTPOINT]`."""
     for row in certificate_rows(snapshot, arguments):
-        yield from _certificate(row)
+        yield from _certificate(row, snapshot.zone)
         if "verbose" in arguments:
             yield f"  Fingerprint MD5: {_fingerprint(row.fingerprint_md5)}"
             yield f"  Fingerprint SHA1: {_fingerprint(row.fingerprint_sha1)}"
@@ -66,7 +67,7 @@ def show_certificates(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[
         yield ""
 
 
-def _certificate(row: CertificateRow) -> Iterator[str]:
+def _certificate(row: CertificateRow, zone: Zone) -> Iterator[str]:
     yield _head(row)
     yield "  Status: Available"
     yield f"  Certificate Serial Number (hex): {serial_number(row.serial)}"
@@ -85,10 +86,10 @@ def _certificate(row: CertificateRow) -> Iterator[str]:
         yield "  CRL Distribution Points:"
         yield from _indented(row.crl_urls)
     yield "  Validity Date:"
-    yield f"    start date: {date(row.start)}"
-    yield f"    end   date: {date(row.end)}"
+    yield f"    start date: {date(row.start, zone)}"
+    yield f"    end   date: {date(row.end, zone)}"
     if row.renew:
-        yield f"    renew date: {date(row.renew)}"
+        yield f"    renew date: {date(row.renew, zone)}"
     yield f"  Associated Trustpoints: {' '.join(row.trustpoints)}"
     if row.storage:
         yield f"  Storage: {row.storage}"
@@ -148,16 +149,16 @@ def show_crls(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
     """`show crypto pki crls`. Superseded CRLs are counted in the size, as the guide's cache is."""
     for row in snapshot.crls:
         if not row.superseded:
-            yield from _crl(row)
+            yield from _crl(row, snapshot.zone)
     yield f"Parsed CRL cache current size is {sum(row.size for row in snapshot.crls)} bytes"
     yield f"Parsed CRL cache maximum size is {snapshot.crl_cache_limit} bytes"
 
 
-def _crl(row: CrlRow) -> Iterator[str]:
+def _crl(row: CrlRow, zone: Zone) -> Iterator[str]:
     yield "CRL Issuer Name:"
     yield from _indented(row.issuer)
-    yield f"    LastUpdate: {date(row.last_update)}"
-    yield f"    NextUpdate: {date(row.next_update)}"
+    yield f"    LastUpdate: {date(row.last_update, zone)}"
+    yield f"    NextUpdate: {date(row.next_update, zone)}"
     yield "    Retrieved from CRL Distribution Point:"
     yield f"      {visible(row.url)}"
     yield f"    CRL DER is {row.size} bytes"
@@ -182,10 +183,10 @@ def show_server(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
         yield "%Cannot find Certificate Server"
     for row in rows:
         yield f"Certificate Server {row.name}:"
-        yield from (f"    {line}" for line in _server(row))
+        yield from (f"    {line}" for line in _server(row, snapshot.zone))
 
 
-def _server(row: ServerRow) -> Iterator[str]:
+def _server(row: ServerRow, zone: Zone) -> Iterator[str]:
     yield f"Status: {row.status}"
     yield f"State: {_state(row)}"
     if row.running or row.pending_certificate:
@@ -204,9 +205,9 @@ def _server(row: ServerRow) -> Iterator[str]:
         return
     yield f"Granting mode is: {row.granting}"
     yield f"Last certificate issued serial number (hex): {row.last_serial:X}"
-    yield f"CA certificate expiration timer: {date(row.expires or _UNSET)}"
+    yield f"CA certificate expiration timer: {date(row.expires or _UNSET, zone)}"
     if row.crl_next_update:
-        yield f"CRL NextUpdate timer: {date(row.crl_next_update)}"
+        yield f"CRL NextUpdate timer: {date(row.crl_next_update, zone)}"
     else:
         yield "CRL not present."
     yield f"Current primary storage dir: {row.storage or 'nvram:'}"
@@ -214,11 +215,11 @@ def _server(row: ServerRow) -> Iterator[str]:
     if row.rollover_expires:
         yield "Rollover status: available for rollover"
         yield f"Rollover CA certificate fingerprint: {_fingerprint(row.rollover_fingerprint)}"
-        yield f"Rollover CA certificate expiration time: {date(row.rollover_expires)}"
+        yield f"Rollover CA certificate expiration time: {date(row.rollover_expires, zone)}"
     if row.overlap_days is not None:
         yield f"Auto-Rollover configured, overlap period {row.overlap_days} days"
     if row.rollover_timer:
-        yield f"Autorollover timer: {date(row.rollover_timer)}"
+        yield f"Autorollover timer: {date(row.rollover_timer, zone)}"
 
 
 def _state(row: ServerRow) -> str:
@@ -269,7 +270,7 @@ def show_keys(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
     """`show crypto key mypubkey rsa [LABEL]`."""
     for row in key_rows(snapshot, arguments):
         if row.generated:
-            yield f"% Key pair was generated at: {date(row.generated)}"
+            yield f"% Key pair was generated at: {date(row.generated, snapshot.zone)}"
         yield f"Key name: {row.label}"
         yield "Key type: RSA KEYS"
         yield f" Usage: {row.usage}"

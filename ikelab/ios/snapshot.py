@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 
 from ikelab.ios.config import LabMode, RunningConfig
+from ikelab.ios.zone import Zone
 from ikelab.isakmp.policy import IsakmpPolicy, ProxyIdentity, TransformSet
 from ikelab.wire.numbers import Group
 
@@ -309,3 +310,8 @@ class NodeSnapshot:
     ntp_updated: datetime | None = None
     ntp_drops: tuple[DropRow, ...] = ()
     debugging: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def zone(self) -> Zone:
+        """Where its dates are printed; all that are here are in UTC."""
+        return self.config.times.zone

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from ikelab.ios.zone import PLAIN_STAMPS, UTC_ZONE, Stamps, Zone
+
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -22,21 +24,26 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def date(moment: datetime) -> str:
-    """`16:43:30 UTC Mar 19 2009`. Nodes have no time zone; names of months follow no locale."""
-    return f"{moment:%H:%M:%S} UTC {_MONTHS[moment.month - 1]} {moment.day} {moment.year}"
+# moment: UTC, everywhere in here; printed in the zone that the node was given.
 
 
-def moment_text(moment: datetime) -> str:
-    """`16:43:30 UTC Thu Mar 19 2009`, as the log has dates that were set."""
-    return f"{moment:%H:%M:%S} UTC {_day(moment)}"
+def date(moment: datetime, zone: Zone) -> str:
+    """`16:43:30 EST Mar 19 2009`; names of months follow no locale."""
+    wall, name = zone.local(moment)
+    return f"{wall:%H:%M:%S} {name} {_MONTHS[wall.month - 1]} {wall.day} {wall.year}"
 
 
-def clock(moment: datetime, *, synced: bool, drifting: bool = False) -> str:
-    """`show clock`: `*16:43:30.123 UTC Thu Mar 19 2009`; the mark: see `clock_mark`."""
-    thousandths = moment.microsecond // 1000
+def moment_text(moment: datetime, zone: Zone) -> str:
+    """`16:43:30 EST Thu Mar 19 2009`, as the log has dates that were set."""
+    wall, name = zone.local(moment)
+    return f"{wall:%H:%M:%S} {name} {_day(wall)}"
+
+
+def clock(moment: datetime, zone: Zone, *, synced: bool, drifting: bool = False) -> str:
+    """`show clock`: `*16:43:30.123 EST Thu Mar 19 2009`; the mark: see `clock_mark`."""
+    wall, name = zone.local(moment)
     mark = clock_mark(synced=synced, drifting=drifting)
-    return f"{mark}{moment:%H:%M:%S}.{thousandths:03d} UTC {_day(moment)}"
+    return f"{mark}{wall:%H:%M:%S}.{wall.microsecond // 1000:03d} {name} {_day(wall)}"
 
 
 def _day(moment: datetime) -> str:
@@ -51,12 +58,23 @@ def clock_mark(*, synced: bool, drifting: bool) -> str:
     return "." if drifting else ""
 
 
-def timestamp(moment: datetime, *, synced: bool, drifting: bool = False) -> str:
-    """What a log line begins with: `*Mar 19 16:43:30.123: `; day of the month in two columns."""
+def timestamp(
+    moment: datetime,
+    zone: Zone = UTC_ZONE,
+    stamps: Stamps = PLAIN_STAMPS,
+    *,
+    synced: bool,
+    drifting: bool = False,
+) -> str:
+    """What a log line begins with: `*Mar 19 16:43:30.123: `; day of the month in two columns.
+
+    In UTC unless stamps says otherwise: `Apr  2 17:36:29.192 EDT: `.
+    """
+    wall, name = (zone if stamps.localtime else UTC_ZONE).local(moment)
     mark = clock_mark(synced=synced, drifting=drifting)
-    thousandths = moment.microsecond // 1000
-    month = _MONTHS[moment.month - 1]
-    return f"{mark}{month} {moment.day:2d} {moment:%H:%M:%S}.{thousandths:03d}: "
+    thousandths, month = wall.microsecond // 1000, _MONTHS[wall.month - 1]
+    shown = f" {name}" if stamps.show_timezone else ""
+    return f"{mark}{month} {wall.day:2d} {wall:%H:%M:%S}.{thousandths:03d}{shown}: "
 
 
 def span(seconds: int) -> str:

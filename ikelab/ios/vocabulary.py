@@ -151,6 +151,7 @@ KINDS: Mapping[str, Kind] = {
     "SERIAL": kind.Serial(),
     "IFNAME": kind.InterfaceName(),
     "A.B.C.D": kind.Address(),
+    "HOURS": kind.Number(-23, 23, weak_below=-23),
     "MODULUS": kind.Number(360, 4096, weak_below=2048, unit="an RSA modulus of"),
     "CIPHER": CIPHERS,
     "HASH": HASHES,

@@ -20,6 +20,7 @@ from ikelab.ios.parameters import MONTHS
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
+from ikelab.ios.zone import Zone
 from ikelab.isakmp.events import Clear
 from ikelab.node.archive_console import ArchiveConsole, FileOrder, Outcome
 from ikelab.node.events import ClockSet, NodeAction
@@ -167,7 +168,8 @@ class Console:
 
     def printed(self, facts: Iterable[object], now: Now) -> str:
         """What the console prints of these facts, now that so much debugging is switched on."""
-        return self._log.text(self._limit.admit(facts, now), now, self._session.debugging)
+        admitted = self._limit.admit(facts, now)
+        return self._log.text(admitted, now, self._session.debugging, self.config.times)
 
     def snapshot(self, now: Now) -> dict[str, Json]:
         """Everything the node shows, as plain data."""
@@ -198,7 +200,7 @@ class Console:
                 peer = arguments.text("peer")
                 return Answer("", router.handle(Clear(peer, phase2_only=True), now))
             case "clock set":
-                return Answer("", [_set_clock(command, now)])
+                return Answer("", [_set_clock(command, now, self.config.times.zone)])
             case "ping":
                 return Answer(ping=self._ping(command))
             case "crypto pki server password generate":
@@ -249,8 +251,8 @@ class Console:
         return self._router.config
 
 
-def _set_clock(command: Command, now: Now) -> ClockSet:
-    """`clock set 14:58:59 2 april 2009`, in UTC."""
+def _set_clock(command: Command, now: Now, zone: Zone) -> ClockSet:
+    """`clock set 14:58:59 2 april 2009`, in the node's zone."""
     arguments = command.arguments
     word = arguments.text("month").lower()
     month = next(n for n, name in enumerate(MONTHS, start=1) if name.startswith(word))
@@ -262,7 +264,7 @@ def _set_clock(command: Command, now: Now) -> ClockSet:
         )
     except ValueError as error:
         raise ConfigError(f"% Invalid date: {error}") from error
-    return ClockSet(date, now.wall)
+    return ClockSet(zone.utc(date), now.wall)
 
 
 def _stops_a_server(edited: Edited) -> bool:

@@ -248,7 +248,9 @@ class PkiConsole:
     def _info_crl(self, arguments: Arguments, typed: Typed, now: Now) -> Done:
         typed.finish("crypto pki server info crl")
         crl = self._server(arguments).store.load_crl()
-        return ("CRL not present.\n" if crl is None else words.crl_text(load_crl(crl.crl))), []
+        if crl is None:
+            return "CRL not present.\n", []
+        return words.crl_text(load_crl(crl.crl), self._router.config.times.zone), []
 
     def _server(self, arguments: Arguments) -> CertificateServer:
         name = arguments.text("server")

@@ -254,8 +254,8 @@ def test_keys_of_the_default_keyring_are_printed_as_crypto_isakmp_key() -> None:
         ("no crypto pki server a\n", "r.cfg:1:1: Cannot find Certificate Server"),
         (
             "configure terminal\n",
-            "r.cfg:1:1: `configure` is not known here (expected hostname, ip, crypto, interface,"
-            " ntp, exit, end, do)",
+            "r.cfg:1:1: `configure` is not known here (expected service, hostname, ip, clock,"
+            " crypto, interface, ntp, exit, end, do)",
         ),
         ("no interface gi0/0\n", "r.cfg:1:1: Removal of physical interfaces is not permitted"),
         ("no ip route 10.0.0.0 255.0.0.0 10.9.9.9\n", "r.cfg:1:1: No matching route to delete"),

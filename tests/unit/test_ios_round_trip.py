@@ -15,6 +15,7 @@ from ikelab.ios.config import (
     TunnelConfig,
 )
 from ikelab.ios.config_text import format_config, read_config
+from ikelab.ios.zone import Stamps, Times, Zone
 from ikelab.isakmp.policy import (
     AdmissionLimits,
     AggressivePeer,
@@ -205,6 +206,20 @@ AGGRESSIVE_PEERS = st.dictionaries(
     max_size=2,
 ).map(lambda found: {address: replace(peer, address=address) for address, peer in found.items()})
 
+
+def _is_sayable(minutes: int) -> bool:
+    """IOS has the sign on the hours, so nothing between none and one hour to the west."""
+    return not -60 < minutes < 0
+
+
+STAMPS = st.builds(Stamps, st.booleans(), st.booleans()) | st.just(Stamps(on=False))
+TIMES = st.builds(
+    Times,
+    st.builds(Zone, LABELS, st.integers(-1439, 1439).filter(_is_sayable), st.none() | LABELS),
+    STAMPS,
+    STAMPS,
+)
+
 CONFIGS = st.builds(
     RunningConfig,
     HOSTS,
@@ -230,6 +245,7 @@ CONFIGS = st.builds(
     st.just(80) | st.integers(1024, 65535),
     st.just(()) | st.just((StaticRoute("10.0.0.0", "255.0.0.0", "192.0.2.1"),)),
     crl_cache=st.just(64) | st.integers(1, 16384),
+    times=TIMES,
 ).flatmap(
     lambda config: st.builds(
         lambda labels: replace(config, exportable=labels),

@@ -17,6 +17,7 @@ from ikelab.ios.session import Said, Session
 from ikelab.ios.show import show
 from ikelab.ios.snapshot import NodeSnapshot, NtpRow
 from ikelab.ios.text import timestamp
+from ikelab.ios.zone import Zone
 from ikelab.ntp.client import LoseClock, NtpRefused, SetClock
 from ikelab.pki.events import CrlRefused
 from ikelab.types import Now
@@ -151,7 +152,7 @@ def test_a_day_that_no_month_has_is_refused() -> None:
     found = Session(RunningConfig()).enter("clock set 10:00:00 31 feb 2009")
     assert isinstance(found, Command)
     with pytest.raises(ConfigError, match="Invalid date"):
-        _set_clock(found, Now(0.0, MARCH))
+        _set_clock(found, Now(0.0, MARCH), Zone())
 
 
 def test_a_crl_of_the_future_is_told_as_in_the_guide() -> None:
