@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-_MODULES: tuple[str, ...] = ("parser", "fragments", "floods", "machine", "authentication", "phase2")
+_MODULES: tuple[str, ...] = (
+    "parser",
+    "fragments",
+    "floods",
+    "machine",
+    "authentication",
+    "guessing",
+    "phase2",
+)
 """The modules of this package whose import registers cases."""
 
 
@@ -121,11 +129,6 @@ class Elsewhere:
 ELSEWHERE = (
     Elsewhere("A15", "port-4500", "tests/unit/test_udp_encap.py: the socket tells them apart"),
     Elsewhere("B15", "forged-nat-d", "tests/dialogue/test_nat_t.py: no float, no redirect"),
-    Elsewhere(
-        "C11",
-        "guessed-key",
-        "nothing to refuse: whoever sees main mode with a weak shared key can guess it offline",
-    ),
     Elsewhere("F06", "outside-the-lab", "tests/netns/test_station.py: the sender itself refuses"),
 )
 """What is accounted for in another way."""

@@ -190,15 +190,19 @@ def _remove_profile(config: RunningConfig, _: str, arguments: Arguments) -> Runn
 # --- pre-shared keys --------------------------------------------------------------------------
 
 
+def _mask(arguments: Arguments) -> str:
+    """0.0.0.0 is no host: without a mask, too, it stands for every address."""
+    everybody = arguments.text("address") == "0.0.0.0"
+    return arguments.text("mask", "0.0.0.0" if everybody else "255.255.255.255")
+
+
 def _with_key(keyring: Keyring, arguments: Arguments) -> Keyring:
-    mask = arguments.text("mask", "255.255.255.255")
-    key = PreSharedKey(arguments.text("address"), mask, arguments.text("key"))
+    key = PreSharedKey(arguments.text("address"), _mask(arguments), arguments.text("key"))
     return replace(keyring, keys=(*_without_key(keyring, arguments).keys, key))
 
 
 def _without_key(keyring: Keyring, arguments: Arguments) -> Keyring:
-    mask = arguments.text("mask", "255.255.255.255")
-    gone = (arguments.text("address"), mask)
+    gone = (arguments.text("address"), _mask(arguments))
     return replace(keyring, keys=tuple(k for k in keyring.keys if (k.address, k.mask) != gone))
 
 

@@ -28,7 +28,7 @@ from ikelab.lab.deployed import (
     nodes_of,
     topology_of,
 )
-from ikelab.lab.topology import load
+from ikelab.lab.topology import Topology, load
 from ikelab.lab.yaml_reader import nearest
 from ikelab.runtime.control import ControlClient, Json
 
@@ -87,6 +87,7 @@ def deploy(context: click.Context, lab: str | None, dry_run: bool) -> None:
     The lab stays until `ikelab destroy`.
     """
     topology = load(find.find(lab, Path.cwd()))
+    _warn(topology)
     if dry_run:
         from ikelab.lab.plan import format_plan, make_plan
 
@@ -437,6 +438,19 @@ def _progress(text: str) -> None:
     from ikelab.lab.report import printable
 
     click.echo(printable(text), err=True)  # what a node shows may hold what its peers have sent
+
+
+def _warn(topology: Topology) -> None:
+    """What works in a lab and would be a mistake elsewhere."""
+    from ikelab.ios.config_text import parse_config
+    from ikelab.ios.guessable import key_warnings
+    from ikelab.lab.report import printable
+
+    for node in topology.nodes:
+        if node.config:
+            for text in key_warnings(parse_config(node.config, mode=node.mode)):
+                line = printable(f"% Warning: {node.name}: {text}")
+                click.secho(line, fg="yellow", err=True)
 
 
 def _tell(text: str) -> None:
