@@ -132,7 +132,7 @@ class Issuer:
             start,
             self.legacy,
         )
-        files = issued_files(self.config, der, self.store.last_serial())
+        files = issued_files(self.config, der, serial)
         if not self.store.grant_request(waiting.number, IssuedCertificate(serial, der), files):
             raise PkiError(
                 "not-pending", f"request {waiting.request_id or 0} is not pending any more"
@@ -149,10 +149,10 @@ class Issuer:
         PkiError("ca-ends") where that is the end of this CA too.
         """
         start = max(now, self.ca.not_before) if self.is_next else now
-        old = self.store.issued(waiting.key.renews)
-        if waiting.kind is RequestKind.SUB_CA and old is not None:
-            renewed = load_certificate(old.certificate)
-            if renewed.public_key_info != request.public_key_info:
+        if waiting.kind is RequestKind.SUB_CA:
+            old = self.store.issued(waiting.key.renews)
+            renewed = None if old is None else load_certificate(old.certificate)
+            if renewed is not None and renewed.public_key_info != request.public_key_info:
                 start = max(start, renewed.not_after)
         if start >= self.ca.not_after:
             raise PkiError(

@@ -260,22 +260,14 @@ class ScepServer:
             signer_key=_key_digest(message.signer),
             renews=0 if renewed is None else renewed.serial,
         )
-        found = self._store.find_request(key)
+        known = self._store.find_transaction(key.generation, key.transaction_id)
+        found = next((row for row in known if row.key == key), None)
         if found is None:
-            self._refuse_second_request(key)
+            _refuse_second_request(key, known)
             found = self._queue(key, request, renewed, now, forwarded=forwarded)
             if not found.automatic:
                 notices.append(queued_notice(self._config.name, found))
         return self._outcome(found, now, notices, request)
-
-    def _refuse_second_request(self, key: RequestKey) -> None:
-        """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
-        for other in self._store.find_transaction(key.generation, key.transaction_id):
-            if other.key.signer_key == key.signer_key and other.state in _UNDECIDED:
-                raise _bad_request(
-                    "transaction-busy",
-                    f"request {other.request_id or 0} waits under the same transactionID",
-                )
 
     def _queue(
         self,
@@ -464,6 +456,14 @@ def queued_notice(server: str, row: EnrollmentRequest) -> RequestQueued:
         fingerprint(row.request, "md5"),
         format_name(row.subject),
     )
+
+
+def _refuse_second_request(key: RequestKey, known: Iterable[EnrollmentRequest]) -> None:
+    """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
+    for other in known:
+        if other.key.signer_key == key.signer_key and other.state in _UNDECIDED:
+            waits = f"request {other.request_id or 0} waits under the same transactionID"
+            raise _bad_request("transaction-busy", waits)
 
 
 def _forwards(holder: Certificate, request: CertificateRequest) -> bool:

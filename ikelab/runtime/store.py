@@ -51,8 +51,9 @@ def _moment(seconds: int) -> datetime:
 def _queue_files(connection: sqlite3.Connection, files: Sequence[NewFile]) -> None:
     """Later content of a name replaces what waits: the storage sees each state once, in order."""
     for name, octets in files:
-        connection.execute("DELETE FROM outbox WHERE name = ?", (name,))
-        connection.execute("INSERT INTO outbox (name, octets) VALUES (?, ?)", (name, octets))
+        connection.execute(
+            "INSERT OR REPLACE INTO outbox (name, octets) VALUES (?, ?)", (name, octets)
+        )
 
 
 _RequestRow = tuple[
@@ -153,8 +154,9 @@ class SqliteCaStore(Database):
     def reserve_serial(self) -> int:
         """One more than ever before."""
         with self.transaction() as connection:
-            connection.execute("UPDATE serial SET last = last + 1")
-            return self.last_serial()
+            [row] = connection.execute("UPDATE serial SET last = last + 1 RETURNING last")
+        serial: int = row[0]
+        return serial
 
     def last_serial(self) -> int:
         """0 at the beginning."""
@@ -186,7 +188,7 @@ class SqliteCaStore(Database):
                     return None
             request_id = self._free_request_id(connection, new.automatic)
             key = new.key
-            connection.execute(
+            added = connection.execute(
                 "INSERT INTO request (id, generation, transaction_id, request_digest, signer_key,"
                 " renews, kind, state, request, subject, received, automatic)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
@@ -204,7 +206,19 @@ class SqliteCaStore(Database):
                     int(new.automatic),
                 ),
             )
-        return self.find_request(key)
+        assert added.lastrowid is not None  # it was an INSERT
+        return EnrollmentRequest(
+            number=added.lastrowid,
+            request_id=request_id,
+            key=key,
+            kind=new.kind,
+            state=RequestState.PENDING,
+            request=new.request,
+            subject=new.subject,
+            received=_moment(_seconds(new.received)),
+            automatic=new.automatic,
+            certificate=None,
+        )
 
     def _free_request_id(self, connection: sqlite3.Connection, automatic: bool) -> int | None:
         """The id after the newest request's, round the corner at 999, that nobody holds.

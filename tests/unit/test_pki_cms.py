@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
@@ -303,8 +304,13 @@ def test_des_and_triple_des_are_for_legacy_mode_only(cipher: str) -> None:
     assert opened(enveloped(cipher), legacy=True) == CONTENT
 
 
-def test_same_random_octets_give_the_same_envelope() -> None:
-    assert enveloped() == enveloped()
+def test_same_random_octets_give_the_same_envelope_but_for_the_padding_of_its_key() -> None:
+    """The key's padding is libcrypto's: as random, and of the same content once it is opened."""
+    one, other = (envelope.read_envelope(enveloped()) for _ in range(2))
+    assert (one.iv, one.ciphertext) == (other.iv, other.ciphertext)
+    keys = [item.recipients[0].encrypted_key for item in (one, other)]
+    assert keys[0] != keys[1]
+    assert len({CA_KEY.decrypt(key, PKCS1v15()) for key in keys}) == 1
 
 
 @pytest.mark.interop
@@ -360,7 +366,7 @@ def test_whatever_is_wrong_with_key_and_padding_is_one_error() -> None:
             envelope.open_envelope(changed, CA, CA_KEY)
         return str(caught.value)
 
-    other_length = envelope._encrypt_key(bytes(5), CA.public_key, SampleRng())
+    other_length = envelope._encrypt_key(bytes(5), CA.public_key)
     last = read.ciphertext[:-1] + bytes((read.ciphertext[-1] ^ 0x80,))
     answers = {
         attempt(bytes(128), read.ciphertext),
@@ -378,7 +384,7 @@ def test_key_that_stands_in_for_a_wrong_one_opens_nothing() -> None:
     encryptor = Cipher(AES(bytes(range(16))), modes.CBC(iv)).encryptor()
     ciphertext = encryptor.update(CONTENT[:32] + padding) + encryptor.finalize()
     rid = envelope.read_envelope(enveloped()).recipients[0].rid
-    wrong = envelope._encrypt_key(bytes(5), CA.public_key, SampleRng())
+    wrong = envelope._encrypt_key(bytes(5), CA.public_key)
     read = envelope.EnvelopedData((envelope.Recipient(rid, wrong),), "aes128", iv, ciphertext)
     assert refused(lambda: envelope.open_envelope(read, CA, CA_KEY)) == "undecryptable"
 
@@ -386,9 +392,7 @@ def test_key_that_stands_in_for_a_wrong_one_opens_nothing() -> None:
 def test_key_too_short_for_the_content_key_is_refused() -> None:
     short = router("short.example.com", bits=360)
     assert len(envelope.build_envelope(b"x", short, "aes256", SampleRng())) > 0
-    assert refused(lambda: envelope._encrypt_key(bytes(40), short.public_key, SampleRng())) == (
-        "key-too-short"
-    )
+    assert refused(lambda: envelope._encrypt_key(bytes(40), short.public_key)) == ("key-too-short")
 
 
 def test_512_bit_keys_open_their_envelopes_in_legacy_mode() -> None:
