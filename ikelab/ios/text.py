@@ -14,6 +14,8 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 def visible(text: str) -> str:
     """Text of a peer, safe on a terminal: control, bidirectional and other unprintable characters
     become escapes, so that none can forge a line or colour it."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 

@@ -7,6 +7,7 @@ MD5 and SHA-1 signatures, RSA moduli under 1024 bits, DES and 3DES are refused.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -88,11 +89,13 @@ def is_signed_by(key: RSAPublicKey, signature: bytes, octets: bytes, digest: str
     return True
 
 
+@cache
 def digest_algorithm(digest: str) -> bytes:
     """AlgorithmIdentifier of a digest, with NULL as OpenSSL and IOS write it."""
     return der.sequence(der.oid(_DIGEST_OIDS[digest]), der.null())
 
 
+@cache
 def signature_algorithm(digest: str) -> bytes:
     """AlgorithmIdentifier of RSA with a digest (RFC 4055 section 5)."""
     if digest not in _SIGNATURE_OIDS:
@@ -100,6 +103,7 @@ def signature_algorithm(digest: str) -> bytes:
     return der.sequence(der.oid(_SIGNATURE_OIDS[digest]), der.null())
 
 
+@cache
 def rsa_encryption() -> bytes:
     """AlgorithmIdentifier rsaEncryption."""
     return der.sequence(der.oid(RSA_ENCRYPTION), der.null())

@@ -133,9 +133,11 @@ def _base128(arc: int) -> bytes:
 def time(moment: datetime) -> bytes:
     """UTCTime through 2049, GeneralizedTime after (RFC 5280 section 4.1.2.5); whole seconds."""
     utc = moment.astimezone(UTC)
+    year = f"{utc.year:04}"
+    rest = f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}Z"
     if 1950 <= utc.year < 2050:
-        return tlv(UTC_TIME, utc.strftime("%y%m%d%H%M%SZ").encode())
-    return tlv(GENERALIZED_TIME, f"{utc.year:04}{utc:%m%d%H%M%SZ}".encode())
+        return tlv(UTC_TIME, f"{year[2:]}{rest}".encode())
+    return tlv(GENERALIZED_TIME, f"{year}{rest}".encode())
 
 
 # --- reader ---------------------------------------------------------------------------------------

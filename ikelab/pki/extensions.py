@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from ikelab.pki import der
@@ -253,6 +254,7 @@ def build_basic_constraints(path_length: int | None) -> bytes:
     return build_extension(BASIC_CONSTRAINTS, value, critical=True)
 
 
+@lru_cache(maxsize=16)
 def build_key_usage(usages: frozenset[str], *, critical: bool) -> bytes:
     """A named bit list without trailing zeros (X.690 section 11.2.2). Raises ValueError."""
     highest = max(USAGES.index(usage) for usage in usages)
@@ -274,6 +276,7 @@ def build_alternative_names(
     return build_extension(SUBJECT_ALT_NAME, der.sequence(*names), critical=critical)
 
 
+@lru_cache(maxsize=16)
 def build_distribution_point(url: str) -> bytes:
     """One CRL distribution point with one URL. Raises ValueError."""
     full_name = der.explicit(0, der.tlv(URI, url.encode("ascii")))
@@ -281,6 +284,7 @@ def build_distribution_point(url: str) -> bytes:
     return build_extension(CRL_DISTRIBUTION_POINTS, der.sequence(point))
 
 
+@lru_cache(maxsize=16)
 def build_authority_key_identifier(identifier: bytes) -> bytes:
     """With the keyIdentifier only."""
     value = der.sequence(der.implicit(0, identifier))

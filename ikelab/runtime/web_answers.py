@@ -55,15 +55,15 @@ class WebAnswers:
                     outcomes.append(self._try_to_serve(request))
         except IkelabError as error:  # the disk: nothing of all this counts
             outcomes = [error] * len(asked)
+        done = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        self._perform([action for _, actions in done for action in actions])
         for (_, future), outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                if not future.done():
-                    future.set_exception(outcome)
+            if future.done():  # the client has hung up
                 continue
-            answer, actions = outcome
-            self._perform(actions)
-            if not future.done():  # the client may have hung up
-                future.set_result(answer)
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome[0])
         self._settle()
 
     @property
