@@ -2,7 +2,7 @@
 
 [--validations N] [--enrollments N] [--certificates N] [--entries N]`
 
-Five runs take about three minutes, most of them for 10,000 certificates. Exit code 0 also where a
+Five runs take three to four minutes, most of them for 10,000 certificates. Exit code 0 also where a
 part could not be measured: the report says why.
 """
 
