@@ -94,7 +94,7 @@ class RunningConfig:
     those that may leave the router again. policies: by priority. aggressive_peers: by address.
     crl_cache: kilobytes (1024 octets) of CRLs that are kept, and the largest CRL that is fetched.
     nat_keepalive: seconds, None: none are sent. nat_transparency: NAT traversal. fragmentation: of
-    IKE messages.
+    IKE messages. delete_with_reason: payload 18 towards our own kind.
     """
 
     hostname: str = "Router"
@@ -112,6 +112,7 @@ class RunningConfig:
     nat_keepalive: int | None = KEEPALIVE_SECONDS
     nat_transparency: bool = True
     fragmentation: bool = False
+    delete_with_reason: bool = False
     profiles: Mapping[str, IsakmpProfile] = field(default_factory=dict)
     transform_sets: Mapping[str, TransformSet] = field(default_factory=dict)
     ipsec_profiles: Mapping[str, IpsecProfile] = field(default_factory=dict)

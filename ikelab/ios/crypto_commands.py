@@ -422,6 +422,11 @@ CRYPTO_ROWS = (
         "IKE Fragmentation enabled if required",
         "fragmentation",
     ),
+    GLOBAL.flag(  # no command of IOS, which has no choice; Wireshark takes payload 18 for another
+        "crypto isakmp delete-with-reason",
+        "Tell other ikelab routers why an SA ends, by payload 18 (unknown to Wireshark)",
+        "delete_with_reason",
+    ),
     GLOBAL.row(
         "crypto ipsec nat-transparency udp-encapsulation",
         "IPsec NAT transparency model | UDP encapsulation of ESP",

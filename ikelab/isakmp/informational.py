@@ -15,6 +15,7 @@ from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.events import Trace
 from ikelab.isakmp.message import Opened, check_rule
+from ikelab.isakmp.policy import IsakmpConfig
 from ikelab.isakmp.sa import IsakmpSa
 from ikelab.isakmp.state import PayloadRule
 from ikelab.wire import vendor_id
@@ -220,13 +221,14 @@ def delete_isakmp(sa: IsakmpSa) -> DELETE:
     )
 
 
-def farewell(sa: IsakmpSa) -> DELETE | DELETE_WITH_REASON:
-    """The end of the ISAKMP SA by the user's hand: to our own kind with a reason, as IOS does.
+def farewell(sa: IsakmpSa, config: IsakmpConfig) -> DELETE | DELETE_WITH_REASON:
+    """The end of the ISAKMP SA by the user's hand, with a reason where that is configured.
 
-    Cisco publishes no layout of payload 18, so nobody else is sent ours. The reason is the one that
-    the guide's routers give when a tunnel is shut down (D2: "delete_reason = 6").
+    Cisco publishes no layout of payload 18, so only our own kind is sent ours; Wireshark takes it
+    for GDOI's and calls it malformed, so it is off by default. The reason is the one that the
+    guide's routers give when a tunnel is shut down (D2: "delete_reason = 6").
     """
-    if vendor_id.IKELAB not in sa.peer_vendor_ids:
+    if not config.delete_with_reason or vendor_id.IKELAB not in sa.peer_vendor_ids:
         return delete_isakmp(sa)
     return DELETE_WITH_REASON(
         doi=Doi.IPSEC,

@@ -213,7 +213,8 @@ class IsakmpConfig:
     identity` says. flows: what may be negotiated, as initiator and as responder. aggressive_mode:
     whether it is allowed at all; with aggressive_peers it is what we begin with. nat_keepalive:
     seconds between two keepalives from behind a NAT (RFC 3948 section 4), None: none.
-    fragmentation: of large IKE messages, with peers that say they know it.
+    fragmentation: of large IKE messages, with peers that say they know it. delete_with_reason:
+    Cisco's payload 18 instead of DELETE, towards our own kind.
     admission: how many SAs there may be.
     """
 
@@ -231,6 +232,7 @@ class IsakmpConfig:
     nat_traversal: bool = True
     nat_keepalive: int | None = 20
     fragmentation: bool = False
+    delete_with_reason: bool = False
     admission: AdmissionLimits = AdmissionLimits()
 
     @property

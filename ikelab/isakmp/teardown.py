@@ -27,7 +27,7 @@ def clear(context: Context, event: Clear, now: Now) -> list[Action]:
         if event.phase2_only:
             continue
         if sa.is_complete:
-            actions += context.inform(sa, [informational.farewell(sa)], now)
+            actions += context.inform(sa, [informational.farewell(sa, context.config)], now)
         actions += context.drop_sa(sa, "cleared by the user")
     for pair in list(table.pairs.values()):  # whose ISAKMP SA is gone already
         if event.peer in (None, pair.remote.address):
@@ -62,7 +62,7 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
     for sa in list(table.sas.values()):
         if sa.remote.address == address:
             if sa.is_complete:
-                actions += context.inform(sa, [informational.farewell(sa)], now)
+                actions += context.inform(sa, [informational.farewell(sa, context.config)], now)
             actions += context.drop_sa(sa, "the tunnel is shut down")
     return actions
 

@@ -72,6 +72,7 @@ def to_isakmp_config(
         nat_traversal=config.nat_transparency,
         nat_keepalive=config.nat_keepalive,
         fragmentation=config.fragmentation,
+        delete_with_reason=config.delete_with_reason,
         credentials=tuple(credentials),
         trusted_authorities=tuple(authorities),
     )

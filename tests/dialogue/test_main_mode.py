@@ -182,7 +182,7 @@ def test_clear_tells_the_peer_and_both_forget():
     pair = Pair()
     pair.establish()
     pair.give(pair.i, Clear())
-    assert names(pair.i)[-2:] == ["HASH D", "HASH DWR"]
+    assert names(pair.i)[-2:] == ["HASH D", "HASH D"]
     pair.run()
     assert pair.i.states == pair.r.states == []
     assert deleted(pair.i) == ["cleared by the user"] or deleted(pair.i) == ["deleted"]

@@ -23,11 +23,11 @@ from ikelab.wire.payloads import DELETE_WITH_REASON
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, gre_flow
 
 
-def established(*, of_spoke=None, of_hub=None, policy=PSK):
+def established(*, of_spoke=None, of_hub=None, policy=PSK, **of_both):
     flows = (gre_flow(I_END, R_END, **(of_spoke or {})), gre_flow(R_END, I_END, **(of_hub or {})))
     pair = Pair(
-        config("spoke1", I_END, R_END, policies=(policy,), flows=flows[:1]),
-        config("hub", R_END, I_END, policies=(policy,), flows=flows[1:]),
+        config("spoke1", I_END, R_END, policies=(policy,), flows=flows[:1], **of_both),
+        config("hub", R_END, I_END, policies=(policy,), flows=flows[1:], **of_both),
     )
     pair.establish()
     return pair
@@ -199,12 +199,15 @@ def test_ciscos_delete_with_reason_ends_the_isakmp_sa():
     assert len(pair.i.engine.table.pairs) == 1, "the pair outlives it, as on IOS"
 
 
-def test_a_router_of_our_kind_is_told_the_reason_and_a_stranger_gets_a_plain_delete():
+def test_only_a_router_of_our_kind_is_told_the_reason_and_only_where_that_is_configured():
     pair = established()
+    pair.give(pair.r, Clear())
+    assert [m.payloads for m in pair.r.of(PlainMessage) if m.sent][-1] == ("HASH", "D")
+    pair = established(delete_with_reason=True)
     sa_of(pair.r).peer_vendor_ids = (vendor_id.DPD,)
     pair.give(pair.r, Clear())
     assert [m.payloads for m in pair.r.of(PlainMessage) if m.sent][-1] == ("HASH", "D")
-    pair = established()
+    pair = established(delete_with_reason=True)
     pair.give(pair.r, Clear())
     assert [m.payloads for m in pair.r.of(PlainMessage) if m.sent][-1] == ("HASH", "DWR")
     pair.run()

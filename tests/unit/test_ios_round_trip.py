@@ -237,6 +237,7 @@ CONFIGS = st.builds(
     st.none() | st.integers(5, 3600),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     named(PROFILES, LABELS),
     named(TRANSFORM_SETS, LABELS),
     named(IPSEC_PROFILES, LABELS),
