@@ -14,6 +14,7 @@ from ikelab.hostile.informational import (
     delete_isakmp,
 )
 from ikelab.hostile.registry import Shot, case
+from ikelab.isakmp.admission import AGGRESSIVE_ANSWERS_OF_ADDRESS
 from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.script import AM1, INFO, MM1, QM1, Message, Peer
 from ikelab.script.message import patched
@@ -120,15 +121,12 @@ def aggressive_amplification(attack: Assault) -> Iterator[Shot]:
     peer.on(AM1).keep()
     peer.request(attack.hub.now())
     octets = peer.kept[-1].octets
-    limit = "aggressive-answer-limit"
-    same = partial(_answers, attack, peer, [octets] * 3)
-    yield attack.deed("one message 1 three times", same, "AM2 AM2 AM2")
+    known, limit = attack.hub.sas(), "aggressive-answer-limit"
     others = [_renamed(octets, number) for number in range(20)]
+    flood = [*[octets] * 3, *others, *[octets] * 20]
     yield attack.deed(
-        "20 others in the same name", partial(_answers, attack, peer, others), "AM2 AM2", limit
+        "43 in one name, of which 23 are the same", partial(_few, attack, peer, flood), "few", limit
     )
-    same = partial(_answers, attack, peer, [octets] * 20)
-    yield attack.deed("the first one again, 20 times", same, SILENCE, limit)
     main = attack.before(MM1, method)[1]
     mixed = [_renamed(main, number) for number in range(40, 60)]
     yield attack.deed(
@@ -139,11 +137,17 @@ def aggressive_amplification(attack: Assault) -> Iterator[Shot]:
     )
     yield attack.shot("and once more", _renamed(octets, 30), reason=limit, peer=peer)
     yield attack.deed("a member in main mode", attack.tunnel, "a tunnel")
-    known = attack.hub.sas()
     yield attack.deed(
-        "31 s later", lambda: _wait(attack, peer, known - 1), "freed, nothing more sent"
+        "31 s later", lambda: _wait(attack, peer, known + 1), "freed, nothing more sent"
     )
     yield attack.deed("a member in aggressive mode", partial(_quick_tunnel, attack), "a tunnel")
+
+
+def _few(attack: Assault, peer: Peer, datagrams: list[bytes]) -> str:
+    """The limit is of half a minute: attacks of a moment ago count as well."""
+    answers = _answers(attack, peer, datagrams).split()
+    many = len(answers) > AGGRESSIVE_ANSWERS_OF_ADDRESS
+    return f"{len(answers)} answers" if many else "few"
 
 
 def _answers(attack: Assault, peer: Peer, datagrams: list[bytes]) -> str:
