@@ -443,12 +443,14 @@ def _progress(text: str) -> None:
 def _warn(topology: Topology) -> None:
     """What works in a lab and would be a mistake elsewhere."""
     from ikelab.ios.config_text import parse_config
+    from ikelab.ios.granting import grant_warnings
     from ikelab.ios.guessable import key_warnings
     from ikelab.lab.report import printable
 
     for node in topology.nodes:
         if node.config:
-            for text in key_warnings(parse_config(node.config, mode=node.mode)):
+            config = parse_config(node.config, mode=node.mode)
+            for text in (*key_warnings(config), *grant_warnings(config)):
                 line = printable(f"% Warning: {node.name}: {text}")
                 click.secho(line, fg="yellow", err=True)
 

@@ -113,9 +113,9 @@ def test_ctrl_c_is_code_130(monkeypatch: pytest.MonkeyPatch, here: Path) -> None
 
 def test_closed_pipe_is_no_error(here: Path) -> None:
     """`ikelab deploy --dry-run | head -1` ends quietly."""
-    command = f"{sys.executable} -m ikelab.lab deploy --dry-run first-tunnel | head -n 1"
+    command = f"{sys.executable} -m ikelab.lab deploy --dry-run first-tunnel-psk | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.stdout == "namespace ikelab-first-tunnel-switch\n"
+    assert done.stdout == "namespace ikelab-first-tunnel-psk-switch\n"
     assert done.stderr == ""
 
 
