@@ -1,7 +1,8 @@
 """A ladder diagram of the IKE messages between two routers, as SVG text.
 
 Drawn from the nodes' trace records, not from the packets: so it knows which message it is, whether
-it was encrypted, and which state each router was in. A message that never arrived ends in a cross.
+it was encrypted, and which state each router was in. A message that never arrived ends in a cross; a
+message in fragments stands where its last piece was sent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from html import escape
 from ikelab.capture.annotate import Direction, TraceRecord
 
 _SENT = re.compile(
+    r"(?:Fragment (?P<piece>\d+) of (?P<pieces>\d+): )?"
     r"(?P<node>\S+) \([IR]\) sends (?P<message>\w+)(?: -> (?P<state>\w+))?: (?P<payloads>.*)"
 )
 _TAKEN = re.compile(r"\S+ \([IR]\) in (?P<state>\w+) takes")
@@ -59,7 +61,7 @@ def read_rungs(records: Sequence[TraceRecord]) -> list[Rung]:
     rungs: list[Rung] = []
     for record in sent:
         found = _SENT.match(record.comment)
-        if found is None:
+        if found is None or found["piece"] != found["pieces"]:
             continue
         answers = received.get(record.digest, [])
         taken = answers.pop(0) if answers else None
@@ -70,12 +72,14 @@ def read_rungs(records: Sequence[TraceRecord]) -> list[Rung]:
 def _rung(record: TraceRecord, found: re.Match[str], taken: TraceRecord | None, start: int) -> Rung:
     payloads, _, again = found["payloads"].partition(" (")
     note = f"({again}" if again else ""
+    if found["pieces"]:
+        note = f"(in {found['pieces']} fragments)"
     state = ""
     if taken is not None:
-        first, *rest = taken.comment.split("\n")
-        accepted = _TAKEN.match(first)
-        state = accepted["state"] if accepted else ""
-        refusals = [line for line in (first, *rest) if " refused: " in line]
+        lines = taken.comment.split("\n")
+        accepted = [match["state"] for match in map(_TAKEN.match, lines) if match]
+        state = accepted[0] if accepted else ""
+        refusals = [line for line in lines if " refused: " in line]
         note = refusals[0].partition(": ")[2] if refusals else note
     return Rung(
         (record.timestamp - start) / 1e6,
@@ -93,7 +97,8 @@ def draw(rungs: Sequence[Rung], *, title: str) -> str:
     """SVG text. The first sender stands on the left; messages of other pairs are left out."""
     left = rungs[0].sender if rungs else ""
     right = next((rung.receiver for rung in rungs if rung.receiver not in ("", left)), "")
-    shown = [rung for rung in rungs if rung.sender in (left, right)]
+    ends = (left, right, "")  # of a lost message nobody knows whose it was to be
+    shown = [rung for rung in rungs if rung.sender in ends and rung.receiver in ends]
     height = _TOP + _STEP * len(shown) + 40
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' {_FONT}"

@@ -41,6 +41,29 @@ def test_rungs_pair_what_was_sent_with_what_was_taken():
     assert rungs[2].note == "(repeated on request)" and rungs[2].payloads == "SA"
 
 
+def test_a_message_in_fragments_is_one_rung_with_the_state_that_took_it():
+    [rung] = read_rungs(
+        [
+            sent("spoke1", b"1", "Fragment 1 of 2: spoke1 (I) sends MM5 -> IKE_I_MM5: ID SIG", 5),
+            sent("spoke1", b"2", "Fragment 2 of 2: spoke1 (I) sends MM5 -> IKE_I_MM5: ID SIG", 6),
+            took("hub", b"1", "hub (R) takes fragment 1"),
+            took("hub", b"2", "hub (R) takes fragment 2\nhub (R) in IKE_R_MM4 takes MM5: ID SIG"),
+        ]
+    )
+    assert (rung.message, rung.receiver, rung.receiver_state) == ("MM5", "hub", "IKE_R_MM4")
+    assert rung.note == "(in 2 fragments)"
+
+
+def test_what_the_hub_sends_to_another_spoke_is_left_out():
+    others = [
+        sent("hub", b"9", "hub (R) sends MM2 -> IKE_R_MM2: SA VID", 30),
+        took("spoke2", b"9", "spoke2 (I) in IKE_I_MM1 takes MM2: SA VID"),
+    ]
+    pair = [record for record in RECORDS if "repeated" not in record.comment]
+    alone, beside = (draw(read_rungs(records), title="t") for records in (pair, pair + others))
+    assert alone == beside
+
+
 def test_a_refusal_is_written_at_its_message():
     assert read_rungs(RECORDS)[3].note == "MM5 refused: revoked (<b>4</b>)"
 
