@@ -1,8 +1,8 @@
 """A ladder diagram of the IKE messages between two routers, as SVG text.
 
 Drawn from the nodes' trace records, not from the packets: so it knows which message it is, whether
-it was encrypted, and which state each router was in. A message that never arrived ends in a cross; a
-message in fragments stands where its last piece was sent.
+it was encrypted, and which state each router was in. A message that never arrived ends in a cross;
+one in fragments stands where its last piece was sent.
 """
 
 from __future__ import annotations
