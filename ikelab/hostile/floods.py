@@ -261,6 +261,28 @@ def quick_mode_flood(attack: Assault) -> Iterator[Shot]:
     yield attack.shot("its message ID again", changed, reason="undecryptable", peer=other[0])
 
 
+@case(
+    "B12b",
+    "tunnel-flood",
+    precedent="a spoke that restarts and restarts, and never says INITIAL-CONTACT",
+    expected="few pairs of IPsec SAs a tunnel at a time: the oldest gives way",
+)
+def tunnel_flood(attack: Assault) -> Iterator[Shot]:
+    """The same tunnel fifty times, each with keys of its own."""
+    peer = attack.member()
+    do = partial(_tunnels, attack, peer, 50)
+    yield attack.deed("50 times the same tunnel", do, "50 tunnels", "ipsec-pair-limit")
+
+
+def _tunnels(attack: Assault, peer: Peer, count: int) -> str:
+    made = 0
+    for _ in range(count):
+        attack.establish(peer)
+        made += len(peer.of(InstallIpsecSa))
+        peer.forget()
+    return f"{made} tunnels"
+
+
 def _open_many(attack: Assault, peer: Peer, octets: bytes) -> str:
     attack.hub.inbox(peer.end)
     for number in range(1, 201):

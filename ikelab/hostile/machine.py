@@ -261,11 +261,11 @@ def crossing(attack: Assault) -> Iterator[Shot]:
 
 
 def _cross(attack: Assault, peer: Peer) -> str:
-    before = len(peer.of(InstallIpsecSa))
+    peer.forget()
     peer.request(attack.hub.now())
     attack.hub.provoke(peer)
     attack.run(peer)
-    if len(peer.of(InstallIpsecSa)) == before:
+    if not peer.of(InstallIpsecSa):
         return f"nothing: {peer.story}"
     quiet = not peer.outbox and not attack.hub.inbox(peer.end)
     return "a tunnel, then quiet" if quiet else "a tunnel, and no end"

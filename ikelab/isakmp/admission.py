@@ -3,7 +3,8 @@
 Anybody can send message 1, from any address. So half-open SAs are few for one address and bounded
 in all, the oldest giving way, and a router may set limits of its own (`crypto call admission limit
 ike`), behind which newcomers are turned away while peers that have an SA are served. What a peer
-may begin under an SA is bounded as well, and no message ID begins two exchanges.
+may begin under an SA is bounded as well, and so is what it leaves behind: no message ID begins two
+exchanges, and a tunnel has few pairs of IPsec SAs at a time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, DatagramReceived, Trace
+from ikelab.isakmp.policy import IpsecFlow
 from ikelab.isakmp.sa import IsakmpSa
-from ikelab.isakmp.state import QmState, State
-from ikelab.types import Endpoint
+from ikelab.isakmp.state import State
+from ikelab.types import Endpoint, Now
 
 HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
 EARLY_MESSAGES = 3  # informational ones, before the peer is authenticated
@@ -25,6 +27,9 @@ AGGRESSIVE_ANSWERS_OF_ADDRESS = 5
 # Quick modes that a peer began under one SA and has not finished. A peer has one a tunnel, and
 # strongSwan counts three; IOS spokes may open several at once after a reload.
 QUICK_MODES_OF_SA = 16
+# Pairs of IPsec SAs that carry one flow. Where both ends rekey at once there are four for a while;
+# more are left by a peer that restarts and does not say INITIAL-CONTACT, or that asks and asks.
+PAIRS_OF_FLOW = 8
 REMEMBERED_IDS = 1024  # message IDs of an SA: a rekeying peer uses a few hundred in a day
 # The largest message in clear: 256 transforms take 10,240 octets. Half-open SAs keep parts of it.
 CLEAR_OCTETS = 16384
@@ -152,10 +157,7 @@ def check_message_id(sa: IsakmpSa, message_id: int) -> None:
 def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
     """Whether a peer may begin one more quick mode. Raises ProtocolError."""
     check_message_id(sa, message_id)
-    open_now = sum(
-        not node.initiator and node.state is not QmState.IKE_QM_PHASE2_COMPLETE
-        for node in context.table.nodes_of(sa)
-    )
+    open_now = sum(not node.initiator and not node.is_over for node in context.table.nodes_of(sa))
     if open_now >= QUICK_MODES_OF_SA:
         raise ProtocolError(
             "quick-mode-limit",
@@ -163,6 +165,33 @@ def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
             seen=open_now + 1,
             wanted=f"at most {QUICK_MODES_OF_SA}",
         )
+
+
+def make_room_for_pair(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
+    """The oldest pairs of a flow give way to a new one, and the peer is told (DELETE).
+
+    Pairs of quick modes that go on stay: their number is bounded by `check_quick_mode`.
+    """
+    table = context.table
+    open_now = {node.inbound_spi for node in table.nodes.values() if not node.is_over}
+    finished = [
+        pair
+        for pair in table.pairs.values()
+        if pair.flow.name == flow.name and pair.inbound_spi not in open_now
+    ]
+    actions: list[Action] = []
+    while len(finished) >= PAIRS_OF_FLOW:
+        oldest = min(finished, key=lambda pair: pair.established)
+        error = ProtocolError(
+            "ipsec-pair-limit",
+            f"{flow.name} has {len(finished)} pairs of IPsec SAs, the oldest gives way",
+            seen=len(finished) + 1,
+            wanted=f"at most {PAIRS_OF_FLOW}",
+        )
+        actions.append(context.refused(oldest.remote, 0, "quick mode", error))
+        actions += context.end_pair(oldest, now, "limit of pairs")
+        finished.remove(oldest)
+    return actions
 
 
 def comes_early(sa: IsakmpSa | None, event: DatagramReceived) -> Trace | None:

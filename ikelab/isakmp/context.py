@@ -123,9 +123,20 @@ class Context:
         actions = self.inform(sa, [payload], now)
         return actions + [self.remove_pair(pair, reason) for pair in pairs]
 
+    def end_pair(self, pair: IpsecPair, now: Now, reason: str) -> list[Action]:
+        """Take one pair out; the peer is told where there is an ISAKMP SA to tell it under."""
+        sa = self.table.established_with(pair.remote)
+        if sa is None:
+            return [self.remove_pair(pair, reason)]
+        return self.delete_pairs(sa, [pair], now, reason)
+
     def remove_pair(self, pair: IpsecPair, reason: str) -> DeleteIpsecSa:
-        """Take a pair out of the table and the data plane."""
+        """Take a pair out of the table and the data plane.
+
+        With it goes its quick mode, if it is over: nobody asks for a message of it any more.
+        """
         self.table.pairs.pop(pair.inbound_spi, None)
+        self.table.forget_quick_mode(pair)
         return DeleteIpsecSa(pair.flow.name, pair.inbound_spi, pair.outbound_spi, reason)
 
     def unborn(self, sa: IsakmpSa) -> list[Action]:

@@ -346,9 +346,7 @@ class IsakmpEngine:
 
     def _request(self, flow: IpsecFlow, now: Now) -> list[Action]:
         running = any(
-            node.flow is not None
-            and node.flow.name == flow.name
-            and node.state is not QmState.IKE_QM_PHASE2_COMPLETE
+            node.flow is not None and node.flow.name == flow.name and not node.is_over
             for node in self.table.nodes.values()
         )
         if running:
@@ -423,6 +421,7 @@ class IsakmpEngine:
             return []
         node, sa = found
         assert node.flow is not None and node.transform is not None
+        made_room = admission.make_room_for_pair(self._context, node.flow, now)
         self.table.pairs[node.inbound_spi] = IpsecPair(
             sa.handle,
             node.flow,
@@ -439,7 +438,7 @@ class IsakmpEngine:
             node.installed_proxies,
         )
         given = (Major.FROM_IPSEC, Minor.IPSEC_INSTALL_DONE)
-        return rows.run_quick_mode(self._context, sa, node, given, now)
+        return [*rows.run_quick_mode(self._context, sa, node, given, now), *made_room]
 
     def _install_failed(self, handle: int, reason: str) -> list[Action]:
         node = self.table.nodes.pop(handle, None)

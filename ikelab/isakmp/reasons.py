@@ -106,6 +106,11 @@ REASONS: Mapping[str, Reason] = {
     "quick-mode-limit": Reason(
         "header", "this router's own limits", "see why the peer ends no quick mode"
     ),
+    "ipsec-pair-limit": Reason(
+        "header",
+        "this router's own limits",
+        "see why the peer asks for the same tunnel again and again",
+    ),
     "half-open-timeout": Reason(
         "header", "this router's own limits", "see why the peer fell silent: its log, the wire"
     ),

@@ -252,7 +252,7 @@ def _commit_quick_mode(
     draft.state = row.new_state
     if draft.last_sent is not node.last_sent and draft.answered:
         draft.answered = (*draft.answered[:-1], (draft.answered[-1][0], draft.last_sent))
-    if draft.state is QmState.IKE_QM_PHASE2_COMPLETE:
+    if draft.is_over:
         draft.purge_at = work.now.elapsed + NODE_LINGERS
     context.table.nodes[node.handle] = draft
     return work.actions

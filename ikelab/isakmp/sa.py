@@ -200,6 +200,11 @@ class QuickModeNode:
     purge_at: float | None = None
 
     @property
+    def is_over(self) -> bool:
+        """Only repeats of its messages may still come."""
+        return self.state is QmState.IKE_QM_PHASE2_COMPLETE
+
+    @property
     def installed_proxies(self) -> tuple[ProxyIdentity, ProxyIdentity]:
         """Ours and the peer's, as the data plane has them.
 
@@ -371,6 +376,12 @@ class SaTable:
     def nodes_of(self, sa: IsakmpSa) -> Iterator[QuickModeNode]:
         """The quick modes under an SA."""
         return (node for node in list(self.nodes.values()) if node.sa_handle == sa.handle)
+
+    def forget_quick_mode(self, pair: IpsecPair) -> None:
+        """Take out the quick mode that made a pair, unless it is still going on."""
+        for node in list(self.nodes.values()):
+            if node.inbound_spi == pair.inbound_spi and node.is_over:
+                del self.nodes[node.handle]
 
     def pairs_with(self, remote: Endpoint) -> Iterator[IpsecPair]:
         """The installed pairs with a peer."""

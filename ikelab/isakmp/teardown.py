@@ -52,11 +52,7 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
     for pair in list(table.pairs.values()):
         if pair.flow.name != flow.name or pair.remote.address != address:
             continue
-        sa = table.established_with(pair.remote)
-        if sa is not None:
-            actions += context.delete_pairs(sa, [pair], now)
-        else:
-            actions.append(context.remove_pair(pair, "the tunnel is shut down"))
+        actions += context.end_pair(pair, now, "the tunnel is shut down")
     if any(other.remote.address == address for other in context.config.flows):
         return actions
     for sa in list(table.sas.values()):

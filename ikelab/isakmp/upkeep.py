@@ -57,7 +57,7 @@ class Upkeep:
 
     def _pair_timer(self, pair: IpsecPair, now: Now) -> list[Action]:
         if pair.expires <= now.elapsed:
-            return self._pair_expired(pair, now)
+            return self._context.end_pair(pair, now, "lifetime ended")
         if pair.rekey_at is None or pair.rekey_at > now.elapsed:
             return []
         self._table.pairs[pair.inbound_spi] = replace(pair, rekey_at=None)
@@ -65,12 +65,6 @@ class Upkeep:
             return []
         told = Trace(pair.remote, 0, "rekeying-ipsec", (("flow", pair.flow.name),))
         return [told, *self._request(pair.flow, now)]
-
-    def _pair_expired(self, pair: IpsecPair, now: Now) -> list[Action]:
-        sa = self._table.established_with(pair.remote)
-        if sa is None:
-            return [self._context.remove_pair(pair, "lifetime ended")]
-        return self._context.delete_pairs(sa, [pair], now)
 
     def _node_timer(self, node: QuickModeNode, now: Now) -> list[Action]:
         if node.purge_at is not None and node.purge_at <= now.elapsed:

@@ -271,6 +271,20 @@ class Peer:
                     pass
         return told
 
+    def forget(self) -> None:
+        """Drop what was noted so far, as before a run of thousands of messages.
+
+        Gone are `log`, `received`, `spis_drawn`, `kept` and `held`, and what a repeat of a changed
+        message would have been; SAs, hooks and what waits in `outbox` stay.
+        """
+        for notes in (self.log, self.received, self.spis_drawn, self.kept, self.held):
+            notes.clear()
+        self._made.clear()
+        self._keys = {pair: keys for pair, keys in self._keys.items() if self._has_sa(pair)}
+
+    def _has_sa(self, cookies: tuple[bytes, bytes]) -> bool:
+        return self.engine.table.find(*cookies) is not None
+
     # --- out and in -----------------------------------------------------------------------------
 
     def _note_keys(self) -> None:

@@ -1,8 +1,12 @@
-"""`crypto call admission limit ike`: who is turned away, and who is served all the same."""
+"""`crypto call admission limit ike`: who is turned away, and who is served all the same.
+
+And what a peer that is served may leave behind.
+"""
 
 from dataclasses import replace
 
-from ikelab.isakmp.events import SaRequested
+from ikelab.isakmp.admission import PAIRS_OF_FLOW
+from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, SaRequested
 from ikelab.isakmp.policy import AdmissionLimits
 from ikelab.types import Endpoint
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, gre_flow
@@ -65,3 +69,59 @@ def test_our_own_requests_count_and_are_limited():
     pair.give(pair.i, SaRequested(other))
     assert pair.i.refusals == ["ike-sa-limit"]
     assert pair.i.engine.admissions == {"outgoing accepted": 1, "outgoing rejected": 1}
+
+
+def asking_for_ever(times):
+    """A spoke that wants a new pair again and again, and keeps none of the old ones itself."""
+    pair = Pair(config("spoke1", I_END, R_END, policies=(PSK,)), hub(AdmissionLimits()))
+    for _ in range(times):
+        pair.establish()
+        pair.i.engine.table.pairs.clear()
+        pair.elapsed += 0.1
+    return pair
+
+
+def test_a_tunnel_has_few_pairs_at_a_time_and_the_oldest_give_way():
+    pair = asking_for_ever(PAIRS_OF_FLOW + 12)
+    made = [install.inbound.spi for install in pair.r.of(InstallIpsecSa)]
+    assert list(pair.r.engine.table.pairs) == made[-PAIRS_OF_FLOW:]
+    assert [gone.inbound_spi for gone in pair.r.of(DeleteIpsecSa)] == made[:12]
+    assert pair.r.refusals == ["ipsec-pair-limit"] * 12
+    assert len(pair.r.engine.table.nodes) == PAIRS_OF_FLOW, "their quick modes are forgotten, too"
+
+
+def test_the_peer_is_told_which_pair_has_given_way():
+    pair = asking_for_ever(PAIRS_OF_FLOW)
+    oldest = pair.r.of(InstallIpsecSa)[0].inbound.spi
+    assert not pair.r.of(DeleteIpsecSa)
+    pair.request()
+    pair.run()
+    told = [taken for taken in pair.i.story if "takes INFO" in taken]
+    assert told and told[-1].endswith("HASH D"), told
+    assert oldest not in pair.r.engine.table.pairs
+
+
+def ip_in_ip(local, remote):
+    """A second tunnel between the same ends."""
+    flow = gre_flow(local, remote, name="Tunnel2")
+    ours, theirs = (replace(end, protocol=4) for end in (flow.local_proxy, flow.remote_proxy))
+    return replace(flow, local_proxy=ours, remote_proxy=theirs)
+
+
+def with_both_tunnels(given, local, remote):
+    return replace(given, flows=(*given.flows, ip_in_ip(local, remote)))
+
+
+def test_other_tunnels_keep_their_pairs():
+    spoke = config("spoke1", I_END, R_END, policies=(PSK,))
+    pair = Pair(
+        with_both_tunnels(spoke, I_END, R_END),
+        with_both_tunnels(hub(AdmissionLimits()), R_END, I_END),
+    )
+    pair.give(pair.i, SaRequested(ip_in_ip(I_END, R_END)))
+    pair.run()
+    [first] = pair.r.engine.table.pairs
+    for _ in range(PAIRS_OF_FLOW + 3):
+        pair.establish()
+    assert first in pair.r.engine.table.pairs
+    assert len(pair.r.engine.table.pairs) == PAIRS_OF_FLOW + 1

@@ -17,7 +17,7 @@ from ikelab.ios.config_text import parse_config
 from ikelab.ios.log import NodeLog
 from ikelab.ipsec.esp import InboundSa, OutboundSa
 from ikelab.isakmp import events as isakmp
-from ikelab.isakmp.admission import HALF_OPEN_IN_ALL
+from ikelab.isakmp.admission import HALF_OPEN_IN_ALL, PAIRS_OF_FLOW, QUICK_MODES_OF_SA
 from ikelab.node.console import Console
 from ikelab.node.events import AcquireSa
 from ikelab.pki.store import StoredTrustpoint
@@ -29,6 +29,7 @@ from tests.simnet.network import Simnet, SimNode
 
 HUB, HONEST = Endpoint("192.0.2.1", 500), Endpoint("192.0.2.2", 500)
 MEMBERS = {"rsa": Endpoint("192.0.2.3", 500), "psk": Endpoint("192.0.2.4", 500)}
+PAIRS = PAIRS_OF_FLOW * (len(MEMBERS) + 1)
 LOG = 2_000  # actions of the hub that are kept: about a megabyte
 SECRET = "known-to-two-routers-only"
 
@@ -194,6 +195,7 @@ class SimulatedHub:
         self.tunnel.pass_traffic()
         assert len(table.sas) <= HALF_OPEN_IN_ALL + 20, len(table.sas)
         assert len(table.nodes) <= 200, len(table.nodes)
+        assert len(table.pairs) <= PAIRS + QUICK_MODES_OF_SA, len(table.pairs)
         assert len(self.engine.drops) < 100
         self._tell_no_secrets()
         self.net.run(1.0)
