@@ -104,7 +104,7 @@ def deploy(context: click.Context, lab: str | None, dry_run: bool) -> None:
         except (LabError, ConfigError) as error:
             failure = error
     if failure is not None:
-        _tell(f"{failure}\nThe lab stays deployed, to be looked at.")
+        tell(f"{failure}\nThe lab stays deployed, to be looked at.")
         context.exit(CHECK_FAILED)
     _progress(f"`ikelab inspect {topology.name}` shows it, `ikelab destroy` removes it")
 
@@ -409,10 +409,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         click.echo("interrupted", err=True)
         return _INTERRUPTED
     except ConfigError as error:
-        _tell(str(error))
+        tell(str(error))
         return USAGE
     except LabError as error:
-        _tell(str(error))
+        tell(str(error))
         return ENVIRONMENT
     except BrokenPipeError:
         # Whoever reads us has seen enough; Python would complain once more at exit.
@@ -455,8 +455,8 @@ def _warn(topology: Topology) -> None:
                 click.secho(line, fg="yellow", err=True)
 
 
-def _tell(text: str) -> None:
-    """An error, as IOS begins one."""
+def tell(text: str) -> None:
+    """An error on standard error, as IOS begins one; what would mend it is indented."""
     from ikelab.lab.report import printable
 
     for line in printable(text).splitlines():

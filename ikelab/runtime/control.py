@@ -189,7 +189,7 @@ class ControlClient:
             self._socket.close()
             raise LabError(
                 f"nobody answers at {path}: {error.strerror or error}",
-                hint="`ikelab inspect` shows what runs",
+                hint="is the lab deployed? `ikelab inspect` shows what runs",
             ) from error
 
     def __enter__(self) -> Self:

@@ -31,7 +31,7 @@ def enter(namespace: str) -> None:
     except OSError as error:
         raise LabError(
             f"no network namespace {namespace}: {error.strerror}",
-            hint="`ip netns list` shows those there are",
+            hint="is the lab deployed? `ip netns list` shows the namespaces there are",
         ) from error
     try:
         _set(descriptor, namespace)

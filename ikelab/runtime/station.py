@@ -12,6 +12,7 @@ another one is refused before a socket is asked, so that no script reaches a net
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
 import socket
@@ -239,8 +240,11 @@ def identity_of(lab: str, node: str, trustpoint: str, *, root: Path = RUN_DIRECT
     Raises LabError where the router, the trustpoint or its certificate is not there.
     """
     stored = root / lab / f"{node}.data"
-    if not (stored / "nvram.db").exists():
-        raise LabError(f"{lab} has no router {node} with an nvram", hint="is the lab deployed?")
+    if not os.access(stored / "nvram.db", os.R_OK):
+        raise LabError(
+            f"{lab} has no router {node} with an nvram that can be read",
+            hint="is the lab deployed? Its files are root's (start with sudo)",
+        )
     with tempfile.TemporaryDirectory(prefix="ikelab-") as directory:
         # The router holds its file locked; what it has committed is in the file and its log.
         for file in stored.glob("nvram.db*"):

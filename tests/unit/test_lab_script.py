@@ -120,6 +120,27 @@ def test_tests_are_run_in_the_clone_with_the_arguments(clone: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "runner"),
+    [
+        (["a script.py", "--key", "x"], ["-m", "ikelab.lab.script"]),
+        (["-c", "print()"], []),
+        ([], []),
+    ],
+    ids=["a script", "options of Python", "Python itself"],
+)
+def test_a_script_is_run_where_the_caller_stands(
+    clone: Path, tmp_path: Path, arguments: list[str], runner: list[str]
+) -> None:
+    done = run(clone / "netns/lab", "python", *arguments, cwd=tmp_path)
+    words = ["-W", "ignore:Diffie-Hellman over finite fields", *runner, *arguments]
+    assert done.returncode == 7
+    assert done.stdout.splitlines() == [
+        f"cwd={tmp_path} bytecode=yes",
+        *(f"<{word}>" for word in words),
+    ]
+
+
 @pytest.mark.parametrize("change", ["other dependencies", "moved", "half made"])
 def test_environment_that_does_not_fit_is_made_again(
     clone: Path, tmp_path: Path, change: str
