@@ -1,21 +1,24 @@
-"""A SCEP client without manners: every part of a message can be chosen."""
+"""A SCEP client without manners: every part of a message can be chosen. And a CA to ask."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ikelab.pki import scep
-from ikelab.pki.ca_events import HttpIn, HttpOut
+from ikelab.pki.ca_events import HttpIn, HttpOut, RequestRefused
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.name import parse_dn
-from ikelab.pki.scep import CertRep, ScepMessage, Transaction
+from ikelab.pki.scep import CertRep, FailInfo, PkiStatus, ScepMessage, Transaction
 from ikelab.pki.x509 import Certificate, build_request, load_certificate
+from ikelab.runtime.store import SqliteCaStore
 from tests.pki_scene import Scene, SeededRng, pool_key
+
+SCEP_PATH = "/cgi-bin/pkiclient.exe"
 
 
 @dataclass
@@ -123,12 +126,11 @@ class Requester:
         return self.send(octets)
 
     def post(self, octets: bytes) -> HttpOut:
-        target = "/cgi-bin/pkiclient.exe?operation=PKIOperation"
-        return self.http("POST", target, octets)
+        return self.http("POST", f"{SCEP_PATH}?operation=PKIOperation", octets)
 
     def get(self, octets: bytes) -> HttpOut:
         message = quote(base64.encodebytes(octets).decode(), safe="")
-        return self.http("GET", f"/cgi-bin/pkiclient.exe?operation=PKIOperation&message={message}")
+        return self.http("GET", f"{SCEP_PATH}?operation=PKIOperation&message={message}")
 
     def http(self, method: str, target: str, body: bytes = b"") -> HttpOut:
         out = self.server.answer(HttpIn(method, target, body), self.scene.now())
@@ -152,3 +154,35 @@ class Requester:
 def certificates(out: HttpOut) -> list[Certificate]:
     """Of a GetCACert answer."""
     return [load_certificate(der) for der in scep.read_certificates(out.body)]
+
+
+def enabled(
+    scene: Scene | None = None, store: SqliteCaStore | None = None, **config: object
+) -> Requester:
+    """A root CA that runs, and somebody who asks it."""
+    scene = scene or Scene()
+    scene.server("root-ca", store, **config)
+    return Requester(scene, scene.start("root-ca"))
+
+
+def another(asker: Requester, **changes: object) -> Requester:
+    """A second client of the same server, with a key of its own."""
+    wanted: dict[str, object] = {"key_index": asker.key_index + 1, "transaction_id": "C3D4"}
+    return replace(asker, **(wanted | changes))  # type: ignore[arg-type]
+
+
+def issued(reply: CertRep) -> Certificate:
+    assert reply.status is PkiStatus.SUCCESS, reply
+    [certificate] = reply.certificates
+    return load_certificate(certificate)
+
+
+def refusal(reply: CertRep) -> FailInfo | None:
+    assert reply.status is PkiStatus.FAILURE, reply
+    assert reply.certificates == ()
+    return reply.fail_info
+
+
+def why(asker: Requester) -> str:
+    """The reason of the last refusal in the audit trail."""
+    return asker.scene.told(RequestRefused)[-1].reason
