@@ -2,104 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.algorithms import public_key_info
-from ikelab.pki.ca_events import HttpIn
-from ikelab.pki.cert_server import CertificateServer
-from ikelab.pki.config import CertServerConfig
 from ikelab.pki.enrollment_events import Authenticate, Enroll, RenewalStarted, TimerFired
 from ikelab.pki.events import (
-    CaRenewed,
     CertificateInstalled,
     EnrollmentFailed,
     GenerationSwapped,
-    HttpReply,
-    HttpRequest,
     NextCaHeld,
     NextCaMissing,
     NextCertificateHeld,
 )
-from ikelab.pki.issuer import sign_ca_certificate
 from ikelab.pki.trustpoint import State, Trustpoint
-from ikelab.pki.trustpoint_state import SUCCESSION, Input
-from ikelab.pki.x509 import Certificate, build_certificate, fingerprint, load_certificate
+from ikelab.pki.x509 import fingerprint, load_certificate
 from ikelab.runtime.store import SqliteNvram
-from tests.pki_scene import Scene, pool_key
+from tests.pki_scene import Scene
+from tests.unit.succession_scene import (
+    ca_of,
+    go_to,
+    manual_until_the_renewal,
+    own,
+    present,
+    sleep_until,
+    with_root,
+    with_router,
+)
 
 DAY = timedelta(days=1)
 EST, EDT = timedelta(hours=5), timedelta(hours=4)
 
 
-def with_root(**config: object) -> Scene:
-    """A CA of a year with a month of overlap, certificates of half a year."""
-    scene = Scene()
-    wanted: dict[str, object] = {
-        "grant": "auto",
-        "lifetime_ca_certificate": 365 * DAY,
-        "lifetime_certificate": 180 * DAY,
-        "lifetime_crl": timedelta(days=14),
-        "auto_rollover": 30 * DAY,
-    }
-    scene.server("root-ca", **(wanted | config))
-    scene.start("root-ca")
-    return scene
-
-
-def with_router(
-    scene: Scene, name: str = "ra", ca: str = "root-ca", **config: object
-) -> Trustpoint:
-    der = scene.servers[ca].certificates[0]
-    assert der is not None
-    wanted: dict[str, object] = {
-        "fingerprint": fingerprint(der, "sha256"),
-        "auto_enroll": 80,
-        "regenerate": True,
-        "rsakeypair": "spoke-keys",
-    }
-    made = scene.trustpoint(name, ca, **(wanted | config))
-    if made.config.auto_enroll is None:
-        scene.enroll(name)
-    else:
-        scene.advance(seconds=1)
-    assert made.credential is not None
-    return made
-
-
-def own(point: Trustpoint) -> Certificate:
-    assert point.credential is not None
-    return load_certificate(point.credential.certificate)
-
-
-def ca_of(point: Trustpoint) -> Certificate:
-    return load_certificate(point.anchors[0])
-
-
-def present(scene: Scene, name: str = "root-ca") -> Certificate:
-    der = scene.servers[name].certificates[0]
-    assert der is not None
-    return load_certificate(der)
-
-
 def operations(scene: Scene) -> list[str]:
     return [request.url.partition("operation=")[2].split("&")[0] for request in scene.requests]
-
-
-def sleep_until(scene: Scene, moment: datetime) -> None:
-    """A time in which nothing is done, as by a router that is busy elsewhere."""
-    scene._step((moment - scene.wall).total_seconds())
-
-
-def go_to(scene: Scene, moment: datetime) -> None:
-    scene.advance(seconds=(moment - scene.wall).total_seconds())
 
 
 # --- renew dates ----------------------------------------------------------------------------------
@@ -302,17 +243,6 @@ def with_pending(scene: Scene) -> Trustpoint:
     return point
 
 
-def manual_until_the_renewal() -> tuple[Scene, Trustpoint]:
-    """Enrolled with a CA that grants by hand, and a rollover request that waits there."""
-    scene = with_root()
-    point = with_router(scene, auto_enroll=95)
-    scene.advance(days=363)
-    server = scene.servers["root-ca"]
-    server.config = replace(server.config, grant="manual")
-    scene.advance(hours=21)
-    return scene, point
-
-
 def test_a_rollover_request_waits_for_a_person_and_the_old_certificate_stays() -> None:
     scene, point = manual_until_the_renewal()
     before = own(point)
@@ -395,87 +325,6 @@ def test_an_expired_certificate_is_not_renewed_but_enrolled_anew() -> None:
     assert own(point).serial > before.serial
 
 
-# --- the same CA key with a new certificate -------------------------------------------------------
-
-
-def with_sub_ca(scene: Scene, life: timedelta) -> CertificateServer:
-    server = scene.server("ra-subca", mode="sub-cs", grant="auto", lifetime_certificate=60 * DAY)
-    scene.start("ra-subca")
-    certify(scene, server, 8, life)
-    return server
-
-
-def certify(scene: Scene, server: CertificateServer, serial: int, life: timedelta) -> None:
-    """The root signs a certificate for the sub-CA's one key."""
-    root = scene.servers["root-ca"].store.load_authority()
-    assert root is not None
-    key = pool_key(2048, 60)
-    start = scene.wall.replace(microsecond=0)
-    der = build_certificate(
-        serial=serial,
-        issuer=present(scene).subject,
-        subject=load_certificate(self_named(key)).subject,
-        public_key_info=public_key_info(key),
-        not_before=start,
-        not_after=start + life,
-        issuer_key=root.key,
-        digest="sha256",
-        ca=True,
-        key_usage=frozenset({"keyCertSign", "cRLSign", "digitalSignature"}),
-        crl_url=None,
-        authority_key_id=present(scene).subject_key_id,
-    )
-    scene.ca_notices += server.install_certificate(der, [root.certificate], key, scene.now())
-
-
-def self_named(key: RSAPrivateKey) -> bytes:
-    at = datetime(2009, 1, 1, tzinfo=UTC)
-    return sign_ca_certificate(CertServerConfig("ra-subca"), key, 1, at)
-
-
-def test_a_router_takes_the_new_certificate_of_the_same_ca_key() -> None:
-    scene = with_root(lifetime_ca_certificate=1825 * DAY)
-    server = with_sub_ca(scene, 100 * DAY)
-    point = with_router(scene, ca="ra-subca")
-    old = ca_of(point)
-    scene.advance(days=40)
-    certify(scene, server, 9, 300 * DAY)
-    scene.advance(days=50)  # the renewal outlives the CA certificate that is held
-    assert [item.serial for item in scene.told(CaRenewed)] == [9]
-    assert ca_of(point) == present(scene, "ra-subca") != old
-    assert point.credential is not None
-    assert point.credential.chain[1] == present(scene).der
-    scene.advance(days=60)
-    assert own(point).not_before > old.not_after
-    assert scene.told(EnrollmentFailed) == []
-
-
-def test_a_new_ca_certificate_from_a_stranger_above_is_not_taken() -> None:
-    scene = with_root(lifetime_ca_certificate=1825 * DAY)
-    server = with_sub_ca(scene, 100 * DAY)
-    point = with_router(scene, ca="ra-subca")
-    before = point.anchors
-    stranger = Scene()
-    stranger.keys.asked.append(("", 0))
-    stranger.keys._next[2048] = 60
-    stranger.server("root-ca", lifetime_ca_certificate=1825 * DAY)
-    stranger.start("root-ca")
-    stranger.wall = scene.wall + 40 * DAY
-    scene.advance(days=40)
-    forged = stranger.server("ra-subca", mode="sub-cs")
-    stranger.start("ra-subca")
-    certify(stranger, forged, 9, 300 * DAY)
-    certify(scene, server, 9, 300 * DAY)
-    body = forged.answer(HttpIn("GET", "/?operation=GetCACert"), stranger.now()).body
-
-    def impostor(request: HttpRequest, reply: HttpReply) -> HttpReply:
-        return replace(reply, body=body) if "GetCACert" in request.url else reply
-
-    scene.tamper = impostor
-    scene.advance(days=50)
-    assert point.anchors == before and scene.told(CaRenewed) == []
-
-
 # --- clocks ---------------------------------------------------------------------------------------
 
 
@@ -530,91 +379,7 @@ def test_a_router_that_gave_up_in_the_future_goes_on_in_the_present() -> None:
     assert len(scene.requests) == asked
 
 
-# --- the table ------------------------------------------------------------------------------------
-
-
-def _failed_when_only_the_next_ca_can_help() -> None:
-    """Somebody types `enroll` for a certificate that ends with its CA, and is refused."""
-    scene = with_root(auto_rollover=None)
-    point = with_router(scene)
-    scene.advance(days=349)
-    scene.servers["root-ca"].config = replace(scene.servers["root-ca"].config, grant="manual")
-    scene.send("ra", Enroll())
-    scene.servers["root-ca"].reject(None)
-    scene.advance(minutes=2)
-    assert point.state is State.FAILED
-    scene.down.add("root-ca")
-    sleep_until(scene, scene.wall + DAY)
-    scene.advance(minutes=1)
-    assert scene.told(NextCaMissing)
-
-
-def _failed_across_the_swap() -> None:
-    scene, point = manual_until_the_renewal()
-    scene.servers["root-ca"].reject(None)
-    scene.advance(minutes=2)
-    assert point.state is State.FAILED
-    end = present(scene).not_after
-    sleep_until(scene, end - timedelta(minutes=20))
-    scene.servers["root-ca"].config = replace(scene.servers["root-ca"].config, grant="auto")
-    scene.tamper = lambda request, reply: (
-        replace(reply, body=b"0\x00") if "PKIOperation" in request.url else reply
-    )
-    scene.advance(minutes=30)
-    assert ca_of(point) == present(scene) and present(scene).not_before == end
-
-
-def _user_enrolls_beside_a_held_certificate() -> None:
-    """`enroll` typed while the next certificate waits: what comes of it meets the swap."""
-    for deed in ("pending", "refused", "silent"):
-        scene = with_root()
-        point = with_router(scene)
-        scene.advance(days=355)
-        server = scene.servers["root-ca"]
-        server.config = replace(server.config, grant="manual")
-        go_to(scene, present(scene).not_after - timedelta(seconds=90))
-        if deed == "silent":
-            scene.down.add("root-ca")
-        scene.send("ra", Enroll())
-        if deed == "refused":
-            server.reject(None)
-        scene.advance(seconds=95)
-        scene.down.clear()
-        scene.advance(minutes=30)
-        assert ca_of(point) == present(scene), deed
-
-
-STORIES: tuple[Callable[[], object], ...] = (
-    test_a_certificate_that_ends_with_its_ca_is_followed_by_one_of_the_next_ca,
-    test_a_next_ca_that_is_late_is_asked_for_again,
-    test_a_router_without_auto_enroll_goes_over_to_the_next_ca_and_must_be_enrolled,
-    test_a_ca_without_a_next_one_is_left_when_it_ends_and_accepted_anew_by_command,
-    test_a_rollover_request_that_is_granted_after_the_swap_is_installed_at_once,
-    test_a_ca_that_is_down_across_its_swap_gets_the_same_request_again,
-    test_a_router_takes_the_new_certificate_of_the_same_ca_key,
-    test_a_router_that_gave_up_in_the_future_goes_on_in_the_present,
-    test_the_present_ca_announced_as_its_own_next_one_is_not_taken,
-    _failed_when_only_the_next_ca_can_help,
-    _failed_across_the_swap,
-    test_a_router_that_went_over_with_a_wrong_clock_comes_back_with_its_certificate,
-    _user_enrolls_beside_a_held_certificate,
-)
-
-
-def test_every_row_of_the_table_is_taken_by_some_test_of_this_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken: set[tuple[State, Input]] = set()
-    plain = Trustpoint._input
-
-    def watched(self: Trustpoint, happened: Input, now: object) -> object:
-        taken.add((self.state, happened))
-        return plain(self, happened, now)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trustpoint, "_input", watched)
-    for story in STORIES:
-        story()
-    assert set(SUCCESSION) - taken == set()
+# --- restarts -------------------------------------------------------------------------------------
 
 
 def test_nvram_keeps_what_is_held_beside(tmp_path: Path) -> None:

@@ -1,254 +1,35 @@
-"""A router authenticates, enrolls, polls and renews; nobody between it and the CA changes that."""
+"""A router enrolls and polls, across restarts, up to a chain that openssl verifies."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from ikelab.errors import PkiError
-from ikelab.pki.cert_server import CertificateServer
-from ikelab.pki.cms import build_degenerate
-from ikelab.pki.config import TrustpointConfig
-from ikelab.pki.enrollment_events import (
-    AcceptCa,
-    Authenticate,
-    AuthenticationFailed,
-    CaCertificateOffered,
-    Device,
-    Enroll,
-    KeyPairGenerated,
-    RenewalStarted,
-    TimerFired,
-)
+from ikelab.pki.enrollment_events import Authenticate, Device, Enroll, KeyPairGenerated, TimerFired
 from ikelab.pki.events import (
-    CaCertificateAccepted,
     CertificateInstalled,
     EnrollmentFailed,
     EnrollmentPending,
     HttpReply,
-    HttpRequest,
-    NextCaMissing,
     RequestSent,
 )
 from ikelab.pki.trustpoint import State, Trustpoint
-from ikelab.pki.trustpoint_state import SUCCESSION, TABLE, Input
-from ikelab.pki.x509 import fingerprint, load_certificate, load_request
+from ikelab.pki.x509 import fingerprint, load_request
 from ikelab.runtime.store import SqliteNvram
 from tests.pki_scene import Scene, pool_key
-
-DAY = timedelta(days=1)
-
-
-def ca_fingerprint(server: CertificateServer, digest: str = "sha256") -> str:
-    authority = server.store.load_authority()
-    assert authority is not None
-    return fingerprint(authority.certificate, digest)
-
-
-def with_root(*, legacy: bool = False, **config: object) -> Scene:
-    scene = Scene(legacy=legacy)
-    scene.server("root-ca", **({"grant": "auto"} | config))
-    scene.start("root-ca")
-    return scene
-
-
-def with_router(scene: Scene, **config: object) -> Trustpoint:
-    known = ca_fingerprint(scene.servers["root-ca"])
-    return scene.trustpoint("ra", "root-ca", **({"fingerprint": known} | config))
-
-
-def with_sub_ca(scene: Scene, **config: object) -> CertificateServer:
-    """ra-subca under root-ca, enabled."""
-    sub_ca = scene.server("ra-subca", mode="sub-cs", **config)
-    scene.start("ra-subca")
-    trustpoint = scene.trustpoint(
-        "ra-subca",
-        "root-ca",
-        ca_subject="cn=ra-subca",
-        fingerprint=ca_fingerprint(scene.servers["root-ca"]),
-    )
-    scene.enroll("ra-subca")
-    credential = trustpoint.credential
-    assert credential is not None
-    key = trustpoint.key(credential.key_label)
-    assert key is not None
-    scene.ca_notices += sub_ca.install_certificate(
-        credential.certificate, credential.chain, key, scene.now()
-    )
-    return sub_ca
-
-
-def certificate_of(trustpoint: Trustpoint) -> x509.Certificate:
-    assert trustpoint.credential is not None
-    return x509.load_der_x509_certificate(trustpoint.credential.certificate)
-
-
-# --- the CA certificate ---------------------------------------------------------------------------
-
-
-def test_a_ca_certificate_without_a_known_fingerprint_waits_for_somebody_to_look() -> None:
-    scene = with_root()
-    trustpoint = scene.trustpoint("ra", "root-ca")
-    scene.send("ra", Authenticate())
-    root = scene.servers["root-ca"]
-    assert trustpoint.state is State.CA_OFFERED
-    assert scene.notices == [
-        CaCertificateOffered(
-            "ra", "cn=root-ca", ca_fingerprint(root, "md5"), ca_fingerprint(root, "sha1"), False
-        )
-    ]
-    assert trustpoint.anchors == ()
-    scene.send("ra", AcceptCa(True))
-    assert trustpoint.state is State.CA_AUTHENTICATED
-    assert fingerprint(trustpoint.anchors[0], "sha256") == ca_fingerprint(root)
-
-
-def test_a_ca_certificate_that_is_not_accepted_leaves_nothing() -> None:
-    scene = with_root()
-    nvram = SqliteNvram(":memory:")
-    trustpoint = scene.trustpoint("ra", "root-ca", nvram=nvram)
-    scene.send("ra", Authenticate())
-    scene.send("ra", AcceptCa(False))
-    assert trustpoint.state is State.READY
-    assert trustpoint.anchors == ()
-    assert trustpoint.offered is None
-    assert nvram.load_trustpoint("ra") is None
-
-
-@pytest.mark.parametrize("digest", ["md5", "sha1", "sha256"])
-def test_a_configured_fingerprint_accepts_without_a_question(digest: str) -> None:
-    scene = with_root()
-    known = ca_fingerprint(scene.servers["root-ca"], digest)
-    trustpoint = scene.trustpoint("ra", "root-ca", fingerprint=known)
-    scene.send("ra", Authenticate())
-    assert trustpoint.state is State.CA_AUTHENTICATED
-    assert scene.told(CaCertificateAccepted)
-
-
-def test_a_wrong_fingerprint_is_refused_and_not_asked_about_again() -> None:
-    scene = with_root()
-    trustpoint = scene.trustpoint("ra", "root-ca", fingerprint="AB" * 32, auto_enroll=70)
-    scene.send("ra", Authenticate())
-    [failed] = scene.told(AuthenticationFailed)
-    assert failed.reason == "wrong-fingerprint"
-    assert ca_fingerprint(scene.servers["root-ca"]) in failed.detail
-    assert trustpoint.state is State.READY
-    assert trustpoint.next_timer() is None
-
-
-def test_capabilities_stripped_on_the_way_do_not_talk_a_router_down() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-
-    def strip(request: HttpRequest, reply: HttpReply) -> HttpReply:
-        return replace(reply, body=b"DES3\nSHA-1\n") if "GetCACaps" in request.url else reply
-
-    scene.tamper = strip
-    scene.send("ra", Authenticate())
-    [failed] = scene.told(AuthenticationFailed)
-    assert failed.reason == "downgrade"
-    assert trustpoint.state is State.READY
-    assert not any("GetCACert" in request.url for request in scene.requests)
-
-
-def test_a_ca_without_get_ca_caps_is_refused_unless_the_lab_is_legacy() -> None:
-    for legacy, state in ((False, State.READY), (True, State.CA_AUTHENTICATED)):
-        scene = with_root(legacy=legacy)
-        trustpoint = with_router(scene)
-        scene.tamper = lambda request, reply: (
-            replace(reply, status=404, body=b"") if "GetCACaps" in request.url else reply
-        )
-        scene.send("ra", Authenticate())
-        assert trustpoint.state is state
-
-
-def test_a_ca_that_is_not_up_yet_is_asked_again() -> None:
-    scene = with_root()
-    with_router(scene, auto_enroll=70)
-    scene.servers["root-ca"].shut(scene.now())
-    scene.advance(seconds=1)
-    assert scene.told(AuthenticationFailed)[0].reason == "no-answer"
-    scene.start("root-ca")
-    scene.advance(seconds=120)
-    assert scene.trustpoints["ra"].state is State.ENROLLED
-
-
-def test_a_trustpoint_without_an_url_says_what_the_guide_says() -> None:
-    scene = Scene()
-    nvram = SqliteNvram(":memory:")
-    config = TrustpointConfig("ra", enrollment_url=None)
-    bare = Trustpoint(config, Device("r1"), scene.rng, scene.keys, nvram)
-    with pytest.raises(PkiError, match="You must specify an enrollment URL for this CA before"):
-        bare.handle(Authenticate(), scene.now())
-    assert bare.state is State.READY
-
-
-def test_a_sub_ca_gives_its_chain_and_only_a_verified_root_is_held() -> None:
-    scene = with_root()
-    sub_ca = with_sub_ca(scene)
-    trustpoint = scene.trustpoint("ra", "ra-subca", fingerprint=ca_fingerprint(sub_ca))
-    scene.send("ra", Authenticate())
-    subjects = [load_certificate(der).subject for der in trustpoint.anchors]
-    root = scene.servers["root-ca"].store.load_authority()
-    assert root is not None
-    assert trustpoint.anchors[1] == root.certificate
-    assert len(subjects) == 2
-    assert scene.told(CaCertificateAccepted)[-1].subject == "cn=ra-subca"
-
-
-def test_an_offered_sub_ca_is_said_to_be_subordinate() -> None:
-    scene = with_root()
-    with_sub_ca(scene)
-    scene.trustpoint("ra", "ra-subca")
-    scene.send("ra", Authenticate())
-    assert scene.told(CaCertificateOffered)[-1].subordinate
-
-
-def test_a_foreign_root_of_the_same_name_above_the_real_sub_ca_is_not_held() -> None:
-    scene = with_root()
-    sub_ca = with_sub_ca(scene)
-    impostor = Scene()
-    impostor.keys.rsa_key("other", 2048)
-    impostor.keys.rsa_key("other", 2048)
-    false_root = impostor.server("root-ca")
-    impostor.start("root-ca")
-    real, false = sub_ca.store.load_authority(), false_root.store.load_authority()
-    assert real is not None and false is not None
-    chain = build_degenerate((false.certificate, real.certificate))
-    scene.tamper = lambda request, reply: (
-        replace(reply, body=chain) if "GetCACert" in request.url else reply
-    )
-    trustpoint = scene.trustpoint("ra", "ra-subca", fingerprint=ca_fingerprint(sub_ca))
-    scene.send("ra", Authenticate())
-    assert trustpoint.anchors == (real.certificate,)
-
-
-@pytest.mark.parametrize("body", [b"", b"\x30\x00", b"<html>no CA here</html>", b"\x30\x80" * 200])
-def test_what_is_no_ca_certificate_is_refused(body: bytes) -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    scene.tamper = lambda request, reply: (
-        replace(reply, body=body) if "GetCACert" in request.url else reply
-    )
-    scene.send("ra", Authenticate())
-    assert trustpoint.state is State.READY
-    assert len(scene.told(AuthenticationFailed)) == 1
-
-
-def test_a_ca_certificate_from_the_future_is_refused() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    scene.wall -= 30 * DAY
-    scene.send("ra", Authenticate())
-    assert scene.told(AuthenticationFailed)[0].reason == "not-yet-valid"
-    assert trustpoint.state is State.READY
-
+from tests.unit.trustpoint_scene import (
+    ca_fingerprint,
+    certificate_of,
+    with_root,
+    with_router,
+    with_sub_ca,
+)
 
 # --- enrollment -----------------------------------------------------------------------------------
 
@@ -448,81 +229,6 @@ def test_the_challenge_password_is_in_the_request_and_nowhere_else(tmp_path: Pat
     assert "Hush-Hush-2009" not in repr(vars(trustpoint)) + repr(Enroll("Hush-Hush-2009"))
 
 
-# --- answers that are not to be believed ----------------------------------------------------------
-
-
-def test_the_answer_to_an_earlier_request_is_not_taken() -> None:
-    scene = with_root(grant="manual")
-    trustpoint = with_router(scene)
-    scene.enroll("ra")
-    earlier = scene.replies[-1]
-    scene.tamper = lambda request, reply: replace(reply, body=earlier)
-    scene.advance(seconds=61)
-    assert trustpoint.state is State.FAILED
-    assert "recipientNonce" in scene.told(EnrollmentFailed)[0].reason
-
-
-def test_the_answer_to_another_router_is_not_taken() -> None:
-    scene = with_root()
-    with_router(scene)
-    scene.enroll("ra")
-    stolen = scene.replies[-1]
-    known = ca_fingerprint(scene.servers["root-ca"])
-    other = scene.trustpoint("r2", "root-ca", hostname="r2.example.com", fingerprint=known)
-    scene.send("r2", Authenticate())
-    scene.tamper = lambda request, reply: replace(reply, body=stolen)
-    scene.send("r2", Enroll())
-    assert other.state is State.FAILED
-    assert other.credential is None
-    assert "transactionID" in scene.told(EnrollmentFailed)[0].reason
-
-
-def test_an_answer_signed_by_a_ca_of_the_same_name_is_not_taken() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    scene.send("ra", Authenticate())
-    scene.server("impostor", grant="auto", issuer_name="cn=root-ca")
-    scene.start("impostor")
-    scene.servers["root-ca"] = scene.servers["impostor"]
-    scene.send("ra", Enroll())
-    assert trustpoint.state is State.FAILED
-    assert trustpoint.credential is None
-
-
-@pytest.mark.parametrize("position", [400, 900, -40, -300])
-def test_a_changed_octet_in_the_answer_is_noticed(position: int) -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    scene.send("ra", Authenticate())
-
-    def flip(request: HttpRequest, reply: HttpReply) -> HttpReply:
-        body = bytearray(reply.body)
-        body[position] ^= 0x01
-        return replace(reply, body=bytes(body))
-
-    scene.tamper = flip
-    scene.send("ra", Enroll())
-    assert trustpoint.state is State.FAILED
-    assert trustpoint.credential is None
-
-
-def test_a_router_that_gets_a_ca_certificate_refuses_it() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    trustpoint._client._ca_subject = "cn=r1"  # asks for a CA certificate ...
-    scene.send("ra", Authenticate())
-    read = trustpoint._client.read_cert_rep
-
-    def forget(*arguments: object) -> bytes | None:
-        trustpoint._client._ca_subject = None  # ... and is a router again when it comes
-        return read(*arguments)  # type: ignore[arg-type]
-
-    trustpoint._client.read_cert_rep = forget  # type: ignore[method-assign]
-    scene.send("ra", Enroll())
-    assert trustpoint.state is State.FAILED
-    assert "another kind" in scene.told(EnrollmentFailed)[0].reason
-
-
 # --- restarts -------------------------------------------------------------------------------------
 
 
@@ -589,137 +295,6 @@ def test_a_pending_request_whose_key_is_gone_fails_with_that_reason() -> None:
     scene.advance(seconds=61)
     assert trustpoint.state is State.FAILED
     assert "key pair" in scene.told(EnrollmentFailed)[0].reason
-
-
-# --- renewal --------------------------------------------------------------------------------------
-
-
-def test_the_renew_date_is_start_plus_percentage_of_life_to_the_second() -> None:
-    scene = with_root(lifetime_certificate=timedelta(days=180))
-    trustpoint = with_router(scene, auto_enroll=70)
-    scene.advance(seconds=1)
-    start = certificate_of(trustpoint).not_valid_before_utc
-    assert trustpoint.renew_date == start + 126 * DAY
-
-
-def test_a_renewal_is_signed_by_the_old_certificate_and_gives_a_new_one() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene, auto_enroll=70)
-    scene.advance(seconds=1)
-    first = certificate_of(trustpoint)
-    scene.advance(days=256)
-    second = certificate_of(trustpoint)
-    assert scene.told(RenewalStarted) == [RenewalStarted("ra")]
-    assert second.serial_number == first.serial_number + 1
-    assert second.public_key() == first.public_key()
-    assert second.not_valid_before_utc > first.not_valid_before_utc
-    [row] = [row for row in scene.servers["root-ca"].requests() if row.key.renews]
-    assert row.key.renews == first.serial_number
-
-
-def test_regenerate_makes_a_new_key_that_takes_the_place_of_the_old() -> None:
-    scene = with_root()
-    nvram = SqliteNvram(":memory:")
-    trustpoint = with_router(
-        scene, nvram=nvram, auto_enroll=70, regenerate=True, rsakeypair="spoke-keys"
-    )
-    scene.advance(seconds=1)
-    first = certificate_of(trustpoint)
-    scene.advance(days=256)
-    second = certificate_of(trustpoint)
-    assert second.public_key() != first.public_key()
-    assert nvram.key_labels() == ("spoke-keys",)
-    key = nvram.load_key("spoke-keys")
-    assert key is not None and key.public_key() == second.public_key()
-
-
-def test_regenerating_a_key_two_trustpoints_share_leaves_the_other_its_own() -> None:
-    scene = with_root()
-    scene.server("du", grant="auto")
-    scene.start("du")
-    nvram = SqliteNvram(":memory:")
-    for name, ca in (("ra", "root-ca"), ("du", "du")):
-        scene.trustpoint(
-            name,
-            ca,
-            nvram=nvram,
-            fingerprint=ca_fingerprint(scene.servers[ca]),
-            rsakeypair="hub-keys",
-            auto_enroll=70 if name == "ra" else None,
-            regenerate=True,
-        )
-        scene.enroll(name)
-    scene.advance(days=256)
-    for name in ("ra", "du"):
-        trustpoint = scene.trustpoints[name]
-        assert trustpoint.credential is not None
-        key = nvram.load_key(trustpoint.credential.key_label)
-        assert key is not None
-        assert key.public_key() == certificate_of(trustpoint).public_key()
-    assert certificate_of(scene.trustpoints["ra"]).public_key() != (
-        certificate_of(scene.trustpoints["du"]).public_key()
-    )
-
-
-def test_a_renewal_that_fails_leaves_the_old_certificate_in_use_and_is_tried_again() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene, auto_enroll=70, retry_count=1)
-    scene.advance(seconds=1)
-    first = trustpoint.credential
-    scene.advance(days=255)
-    scene.down.add("root-ca")
-    scene.advance(days=1)
-    assert scene.told(EnrollmentFailed)
-    assert trustpoint.credential == first
-    scene.down.clear()
-    scene.advance(minutes=5)
-    assert trustpoint.credential != first
-
-
-def test_a_renewal_nobody_grants_stays_one_request() -> None:
-    scene = with_root()
-    with_router(scene, auto_enroll=70, regenerate=True)
-    scene.advance(seconds=1)
-    root = scene.servers["root-ca"]
-    root.config = replace(root.config, grant="manual")
-    scene.advance(days=257)
-    assert len(scene.told(EnrollmentFailed)) > 10
-    assert len(root.requests()) == 2
-    assert len(scene.keys.asked) == 3  # CA, router, router again
-
-
-def test_an_expired_certificate_cannot_renew_so_the_router_enrolls_anew() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene, auto_enroll=70)
-    scene.advance(seconds=1)
-    scene.wall += 366 * DAY  # switched off for a year
-    scene.advance(seconds=1)
-    assert not scene.told(RenewalStarted)
-    assert certificate_of(trustpoint).serial_number == 3
-    assert [row.key.renews for row in scene.servers["root-ca"].requests()] == [0, 0]
-
-
-def test_a_revoked_router_gets_in_again_by_enrolling_anew_not_by_renewing() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene, auto_enroll=70)
-    scene.advance(seconds=1)
-    root = scene.servers["root-ca"]
-    root.revoke(2, scene.now())
-    scene.advance(days=256)
-    assert certificate_of(trustpoint).serial_number == 2
-    assert scene.told(EnrollmentFailed)
-    scene.send("ra", Enroll())
-    renewed = certificate_of(trustpoint).serial_number
-    assert renewed > 2
-    assert root.store.issued(renewed).revoked_at is None  # type: ignore[union-attr]
-
-
-def test_a_certificate_that_ends_with_its_ca_is_not_renewed_without_a_next_one() -> None:
-    scene = with_root(lifetime_ca_certificate=timedelta(hours=4))
-    with_router(scene, auto_enroll=70)
-    scene.advance(hours=4)
-    assert scene.told(RenewalStarted) == []
-    assert 3 <= len(scene.told(NextCaMissing)) <= 12
 
 
 # --- the whole ------------------------------------------------------------------------------------
@@ -789,81 +364,6 @@ def test_the_2009_profile_enrolls_with_512_bits_md5_and_a_crl_of_218_octets() ->
     full = sub_ca.store.load_crl()
     assert empty is not None and full is not None
     assert (len(empty.crl), len(full.crl)) == (218, 240)
-
-
-def test_a_modern_router_does_not_enroll_at_a_ca_that_signs_with_md5() -> None:
-    scene = with_root(legacy=True, hash="md5")
-    scene.legacy = False
-    trustpoint = with_router(scene)
-    scene.send("ra", Authenticate())
-    assert trustpoint.state is State.READY
-    assert scene.told(AuthenticationFailed)[0].reason == "weak-algorithm"
-
-
-def test_every_row_of_the_table_is_taken_by_some_test_of_this_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken: set[tuple[State, Input]] = set()
-    plain = Trustpoint._input
-
-    def watched(self: Trustpoint, happened: Input, now: object) -> object:
-        taken.add((self.state, happened))
-        return plain(self, happened, now)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trustpoint, "_input", watched)
-    for story in STORIES:
-        story()
-    assert set(TABLE) - set(SUCCESSION) - taken == set()  # the rest: test_succession.py
-
-
-def _impatient_operator() -> None:
-    """`enroll` again while pending, while waiting to send, after a failure, when enrolled."""
-    scene = with_root(grant="manual")
-    trustpoint = with_router(scene, retry_count=1)
-    scene.send("ra", Authenticate())
-    scene.down.add("root-ca")
-    scene.send("ra", Enroll())
-    scene.send("ra", Enroll())
-    scene.down.clear()
-    scene.send("ra", Enroll())
-    scene.send("ra", Enroll())
-    scene.down.add("root-ca")
-    scene.advance(seconds=61)  # a poll without an answer
-    scene.advance(minutes=5)
-    assert trustpoint.state is State.FAILED
-    scene.down.clear()
-    scene.send("ra", Enroll())
-    scene.servers["root-ca"].grant(None, scene.now())
-    scene.advance(minutes=5)
-    assert trustpoint.state is State.ENROLLED
-    scene.send("ra", Enroll())
-    assert trustpoint.state is State.PENDING
-
-
-def _ca_that_vanishes_between_two_questions() -> None:
-    scene = with_root()
-    trustpoint = with_router(scene)
-    scene.tamper = lambda request, reply: (
-        replace(reply, status=500) if "GetCACert" in request.url else reply
-    )
-    scene.send("ra", Authenticate())
-    assert trustpoint.state is State.READY
-
-
-STORIES: tuple[Callable[[], None], ...] = (
-    _impatient_operator,
-    _ca_that_vanishes_between_two_questions,
-    test_a_ca_certificate_without_a_known_fingerprint_waits_for_somebody_to_look,
-    test_a_ca_certificate_that_is_not_accepted_leaves_nothing,
-    test_capabilities_stripped_on_the_way_do_not_talk_a_router_down,
-    test_a_ca_that_is_not_up_yet_is_asked_again,
-    test_a_wrong_fingerprint_is_refused_and_not_asked_about_again,
-    test_a_pending_request_is_polled_until_it_is_granted,
-    test_a_rejected_request_ends_the_enrollment,
-    test_a_lost_answer_is_asked_for_with_the_same_octets_and_gives_the_same_certificate,
-    test_an_answer_signed_by_a_ca_of_the_same_name_is_not_taken,
-    test_a_renewal_that_fails_leaves_the_old_certificate_in_use_and_is_tried_again,
-)
 
 
 def test_keys_of_the_pool_are_kept_apart() -> None:
