@@ -1,4 +1,4 @@
-"""Certificates, requests and names; witnesses: openssl, cryptography, sizes printed by IOS."""
+"""Certificates and their fingerprints; witnesses: openssl, cryptography, sizes printed by IOS."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 from cryptography import x509 as library
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
-from ikelab.errors import ConfigError, PkiError
+from ikelab.errors import PkiError
 from ikelab.pki import der, extensions
 from ikelab.pki.algorithms import key_identifier, public_key_info, sign, signature_algorithm
-from ikelab.pki.name import is_within, read_name
 from ikelab.pki.x509 import (
     build_certificate,
     build_name,
@@ -24,9 +23,6 @@ from ikelab.pki.x509 import (
     format_name,
     load_certificate,
     load_request,
-    name_values,
-    names_match,
-    parse_dn,
 )
 from tests.pki_samples import (
     CA_USAGE,
@@ -50,92 +46,6 @@ SPOKE = build_name(
         ]
     ]
 )
-
-
-# --- names ----------------------------------------------------------------------------------------
-
-
-def test_attributes_of_one_rdn_are_in_der_order_as_ios_prints_them() -> None:
-    """Both orders of the guide's `show` output come from one rule: shorter encodings first."""
-    assert format_name(SPOKE) == (
-        "serialNumber=FTX1048A6DW+hostname=r35-3-1022+ipaddress=192.168.187.194"
-    )
-    longer = [("ipaddress", "192.168.159.243"), ("hostname", "r35-1-1020.cisco.com")]
-    assert format_name(build_name([[*longer, ("serialNumber", "FTX1047A2C7")]])) == (
-        "serialNumber=FTX1047A2C7+ipaddress=192.168.159.243+hostname=r35-1-1020.cisco.com"
-    )
-
-
-def test_names_are_what_cryptography_writes() -> None:
-    rdn = library.RelativeDistinguishedName(
-        [
-            library.NameAttribute(
-                library.NameOID.UNSTRUCTURED_NAME,
-                "r35-3-1022",
-                library.name._ASN1Type.IA5String,
-            ),
-            library.NameAttribute(
-                library.NameOID.SERIAL_NUMBER,
-                "FTX1048A6DW",
-                library.name._ASN1Type.PrintableString,
-            ),
-        ]
-    )
-    ours = build_name([[("hostname", "r35-3-1022"), ("serialNumber", "FTX1048A6DW")]])
-    assert ours == library.Name([rdn]).public_bytes()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "cn=root-ca",
-        "cn=root-ca,o=Example,c=US",
-        "cn=a\\,b\\+c\\\\d,o=x",
-        "cn=\\#1",
-        "cn=\\ blanks\\ ",
-        "cn=K\u00f6ln",
-        "serialNumber=1+hostname=r1.example.com,dc=example",
-    ],
-)
-def test_names_come_back_from_text_as_they_were(text: str) -> None:
-    assert format_name(parse_dn(text)) == text
-
-
-def test_text_takes_quotes_blanks_and_long_names() -> None:
-    parsed = parse_dn('CN = "Smith, Jane" ; unstructuredName = r1 , O=\\4b\\c3\\b6ln ')
-    assert format_name(parsed) == "cn=Smith\\, Jane,hostname=r1,o=K\u00f6ln"
-
-
-def test_first_part_of_the_text_is_encoded_last() -> None:
-    assert [rdn[0][0] for rdn in read_name(parse_dn("cn=x,ou=y,o=z"))] == ["o", "ou", "cn"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "root-ca", "cn=", "cn=a,", "x9=a", "cn=a\\", 'cn="a', 'cn="a"b', "c=USA", "cn=\\ff", "=a"]
-    + ["cn=" + "a" * 65, "cn=a\nb"],
-)
-def test_text_that_is_no_name_is_refused_with_a_hint(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a distinguished name") as caught:
-        parse_dn(text)
-    assert "cn=NAME" in caught.value.hint
-
-
-def test_formatted_names_are_safe_for_a_terminal() -> None:
-    """A peer's subject may hold escape sequences, line breaks, bidirectional marks."""
-    hostile = "a\x1b[31m\r\n%SYS-5\u202e\x00"
-    attribute = der.sequence(der.oid("2.5.4.3"), der.tlv(der.UTF8_STRING, hostile.encode()))
-    text = format_name(der.sequence(der.set_of(attribute)))
-    assert text.isprintable()
-    assert text == "cn=a\\1b[31m\\0d\\0a%SYS-5\\e2\\80\\ae\\00"
-
-
-def test_names_match_without_regard_to_case_and_blanks() -> None:
-    assert names_match(parse_dn("cn=Root  CA,o=X"), parse_dn("cn=root ca ,o=x"))
-    assert not names_match(parse_dn("cn=root,o=x"), parse_dn("cn=root"))
-    assert not names_match(parse_dn("cn=root,o=x"), parse_dn("o=x,cn=root"))
-    assert is_within(parse_dn("cn=a,o=x,c=US"), parse_dn("o=X,c=us"))
-    assert not is_within(parse_dn("o=x,c=US"), parse_dn("cn=a,o=x,c=US"))
 
 
 # --- certificates ---------------------------------------------------------------------------------
@@ -471,140 +381,6 @@ def test_every_changed_octet_breaks_the_signature_or_the_certificate() -> None:
         assert not changed.is_signed_by(ca.public_key), at
 
 
-# --- requests -------------------------------------------------------------------------------------
-
-
-def test_request_reads_back_with_challenge_and_names() -> None:
-    octets = build_request(
-        subject=SPOKE, key=rsa_key("a"), digest="sha256", challenge="F00@bar", fqdns=("a.example",)
-    )
-    request = load_request(octets)
-    assert request.challenge == "F00@bar"
-    assert request.fqdns == ("a.example", "r35-3-1022")
-    assert request.subject == SPOKE
-    assert request.public_key_info == public_key_info(rsa_key("a"))
-    assert not request.requests_ca
-    assert "F00" not in repr(request)
-
-
-def test_same_key_and_subject_give_the_same_request() -> None:
-    """The guide's hub has one fingerprint at two CAs (A2FD052B...)."""
-    first, second = (
-        build_request(subject=SPOKE, key=rsa_key("a"), digest="md5", challenge="x") for _ in "ab"
-    )
-    assert fingerprint(first, "md5") == fingerprint(second, "md5")
-
-
-def test_request_asks_for_a_ca_certificate_only_when_told() -> None:
-    octets = build_request(subject=name_of("sub"), key=rsa_key("a"), digest="sha256", ca=True)
-    assert load_request(octets).requests_ca
-
-
-@pytest.mark.parametrize("challenge", [None, "secret", "pass word*_@"])
-def test_cryptography_verifies_our_requests(challenge: str | None) -> None:
-    octets = build_request(
-        subject=SPOKE,
-        key=rsa_key("a"),
-        digest="sha256",
-        challenge=challenge,
-        fqdns=("a.example",),
-        addresses=("192.0.2.1",),
-    )
-    theirs = library.load_der_x509_csr(octets)
-    assert theirs.is_signature_valid
-    names = theirs.extensions.get_extension_for_class(library.SubjectAlternativeName).value
-    assert names.get_values_for_type(library.DNSName) == ["a.example"]
-    if challenge:
-        oid = library.oid.AttributeOID.CHALLENGE_PASSWORD
-        assert theirs.attributes.get_attribute_for_oid(oid).value == challenge.encode()
-
-
-@pytest.mark.interop
-@pytest.mark.parametrize("digest", ["md5", "sha1", "sha256"])
-def test_openssl_verifies_our_requests(need: Callable[[str], str], digest: str) -> None:
-    octets = build_request(subject=SPOKE, key=rsa_key("a", 512), digest=digest, challenge="x")
-    result = subprocess.run(
-        [need("openssl"), "req", "-inform", "DER", "-noout", "-verify", "-text"],
-        input=octets,
-        capture_output=True,
-        check=True,
-    )
-    assert b"verify OK" in result.stdout + result.stderr
-    assert b"challengePassword" in result.stdout
-
-
-@pytest.mark.interop
-def test_reads_a_request_of_openssl(need: Callable[[str], str], tmp_path: Path) -> None:
-    config = tmp_path / "req.cnf"
-    config.write_text(
-        "[req]\ndistinguished_name=dn\nattributes=at\nprompt=no\nreq_extensions=ext\n"
-        "[dn]\nunstructuredName=spoke.example.com\n[at]\nchallengePassword=hello\n"
-        "[ext]\nsubjectAltName=DNS:other.example.com\n"
-    )
-    octets = subprocess.run(
-        [need("openssl"), "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null"]
-        + ["-config", str(config), "-outform", "DER"],
-        capture_output=True,
-        check=True,
-    ).stdout
-    request = load_request(octets)
-    assert request.challenge == "hello"
-    assert request.fqdns == ("other.example.com", "spoke.example.com")
-
-
-def test_attributes_out_of_order_are_verified_over_the_octets_that_came() -> None:
-    """strongSwan writes them so; cryptography raises InvalidSetOrdering."""
-    key = rsa_key("a")
-    password = der.sequence(
-        der.oid("1.2.840.113549.1.9.7"), der.set_of(der.tlv(der.PRINTABLE_STRING, b"secret"))
-    )
-    names = extensions.build_alternative_names(("z.example",), ())
-    wanted = der.sequence(der.oid("1.2.840.113549.1.9.14"), der.set_of(der.sequence(names)))
-    assert password < wanted
-    info = der.sequence(
-        der.integer(0), SPOKE, public_key_info(key), der.explicit(0, wanted, password)
-    )
-    signature = der.bit_string(sign(key, info, "sha256"))
-    request = load_request(der.sequence(info, signature_algorithm("sha256"), signature))
-    assert (request.challenge, request.fqdns) == ("secret", ("z.example", "r35-3-1022"))
-
-
-def test_request_signed_by_another_key_is_refused() -> None:
-    octets = build_request(subject=SPOKE, key=rsa_key("a"), digest="sha256")
-    info = der.parse(octets).children()[0].raw
-    stolen = der.sequence(
-        info, signature_algorithm("sha256"), der.bit_string(sign(rsa_key("b"), info, "sha256"))
-    )
-    assert refused(lambda: load_request(stolen)) == "bad-signature"
-
-
-@pytest.mark.parametrize(("digest", "bits"), [("md5", 1024), ("sha1", 1024), ("sha256", 768)])
-def test_weak_requests_are_for_legacy_mode_only(digest: str, bits: int) -> None:
-    octets = build_request(subject=SPOKE, key=rsa_key("a", bits), digest=digest)
-    assert refused(lambda: load_request(octets)) == "weak-algorithm"
-    assert load_request(octets, legacy=True).digest == digest
-
-
-def test_attribute_twice_is_refused() -> None:
-    key = rsa_key("a")
-    password = der.sequence(
-        der.oid("1.2.840.113549.1.9.7"), der.set_of(der.tlv(der.PRINTABLE_STRING, b"secret"))
-    )
-    info = der.sequence(
-        der.integer(0), SPOKE, public_key_info(key), der.explicit(0, password, password)
-    )
-    signature = der.bit_string(sign(key, info, "sha256"))
-    octets = der.sequence(info, signature_algorithm("sha256"), signature)
-    assert refused(lambda: load_request(octets)) == "malformed-request"
-
-
-def test_damaged_requests_raise_nothing_else() -> None:
-    octets = build_request(
-        subject=SPOKE, key=rsa_key("a"), digest="sha256", challenge="x", fqdns=("a.example",)
-    )
-    assert survives(load_request, octets) == 2 * len(octets) + 1
-
-
 # --- fingerprints ---------------------------------------------------------------------------------
 
 
@@ -618,8 +394,3 @@ def test_fingerprint_is_printed_in_groups_of_eight() -> None:
 def test_public_numbers_come_through_unchanged() -> None:
     numbers = load_certificate(crafted()).public_key.public_numbers()
     assert numbers == RSAPublicNumbers(65537, MODULUS)
-
-
-def test_values_of_one_kind_can_be_asked_for() -> None:
-    assert name_values(SPOKE, "hostname") == ("r35-3-1022",)
-    assert len(name_values(SPOKE)) == 3
