@@ -1,141 +1,33 @@
-"""A router's CRL cache: fetched only for verified chains, never older, never foreign, bounded."""
+"""Whom a hub accepts when CRLs are fetched: for verified chains only, never older ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 
-from ikelab.pki.algorithms import key_identifier, public_key_info
-from ikelab.pki.crl import build_crl
 from ikelab.pki.enrollment_events import Trust
-from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
-from ikelab.pki.name import parse_dn
-from ikelab.pki.revocation import (
-    CACHE_LIMIT,
-    PathAccepted,
-    PathRefused,
-    RevocationAction,
-    RevocationChecker,
+from ikelab.pki.events import CrlInstalled, CrlRefused, HttpReply, HttpRequest
+from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationChecker
+from tests.unit.crl_cache_scene import (
+    BY_DU,
+    BY_ROOT,
+    DU,
+    DU_CERTIFICATE,
+    DU_URL,
+    ROOT,
+    ROOT_CERTIFICATE,
+    ROOT_URL,
+    SPOKE,
+    SPOKE_CERTIFICATE,
+    Hub,
+    certify,
+    list_of,
+    reason,
+    verdict,
 )
-from ikelab.pki.x509 import build_certificate
-from ikelab.types import Now
-from tests.pki_scene import START, pool_key
 
 DAY = timedelta(days=1)
-WHOLE = START.replace(microsecond=0)
-ROOT_URL = "http://192.0.2.9/root-ca.crl"
-DU_URL = "http://192.0.2.9/du-subca.crl"
-CA_USAGE = frozenset({"keyCertSign", "cRLSign", "digitalSignature"})
-ROUTER_USAGE = frozenset({"digitalSignature", "keyEncipherment"})
-ROOT, DU, SPOKE = parse_dn("cn=root-ca"), parse_dn("cn=du-subca"), parse_dn("hostname=r35-3-1022")
-KEYS = {ROOT: 200, DU: 201, SPOKE: 202}
-
-
-def certify(
-    subject: bytes,
-    issuer: bytes,
-    serial: int,
-    *,
-    url: str | None = None,
-    key: int | None = None,
-    issuer_key: int | None = None,
-    start: timedelta = timedelta(0),
-    life: timedelta = 365 * DAY,
-) -> bytes:
-    is_ca = subject in (ROOT, DU)
-    return build_certificate(
-        serial=serial,
-        issuer=issuer,
-        subject=subject,
-        public_key_info=public_key_info(pool_key(1024, KEYS[subject] if key is None else key)),
-        not_before=WHOLE + start,
-        not_after=WHOLE + start + life,
-        issuer_key=pool_key(1024, KEYS[issuer] if issuer_key is None else issuer_key),
-        digest="sha256",
-        ca=is_ca,
-        key_usage=CA_USAGE if is_ca else ROUTER_USAGE,
-        crl_url=url,
-    )
-
-
-def list_of(
-    issuer: bytes,
-    *revoked: int,
-    number: int | None = 1,
-    start: timedelta = timedelta(0),
-    life: timedelta = timedelta(hours=6),
-    key: int | None = None,
-) -> bytes:
-    signer = pool_key(1024, KEYS[issuer] if key is None else key)
-    return build_crl(
-        issuer=issuer,
-        this_update=WHOLE + start,
-        next_update=WHOLE + start + life,
-        number=number,
-        revoked=[(serial, WHOLE + start, None) for serial in revoked],
-        key=signer,
-        digest="sha256",
-        authority_key_id=None if number is None else key_identifier(public_key_info(signer)),
-        version=1 if number is None else 2,
-    )
-
-
-ROOT_CERTIFICATE = certify(ROOT, ROOT, 1)
-DU_CERTIFICATE = certify(DU, ROOT, 9, url=ROOT_URL)
-SPOKE_CERTIFICATE = certify(SPOKE, DU, 4, url=DU_URL)
-BY_DU = Trust("du", (DU_CERTIFICATE, ROOT_CERTIFICATE))
-BY_ROOT = Trust("root", (ROOT_CERTIFICATE,))
-
-
-@dataclass
-class Hub:
-    """A checker, its clock, and the web: what lies under an URL, or nothing."""
-
-    checker: RevocationChecker = field(default_factory=RevocationChecker)
-    web: dict[str, bytes] = field(default_factory=dict)
-    elapsed: timedelta = timedelta(seconds=10)
-    fetched: list[str] = field(default_factory=list)
-    handles: int = 0
-
-    @property
-    def now(self) -> Now:
-        return Now(self.elapsed.total_seconds(), START + self.elapsed)
-
-    def check(
-        self, *certificates: bytes, trusts: tuple[Trust, ...] = (BY_DU,)
-    ) -> list[RevocationAction]:
-        """All that a check leads to."""
-        self.handles += 1
-        given = certificates or (SPOKE_CERTIFICATE,)
-        return self.carry(self.checker.check(self.handles, given, trusts, self.now))
-
-    def carry(self, actions: list[RevocationAction]) -> list[RevocationAction]:
-        done: list[RevocationAction] = []
-        for action in actions:
-            if isinstance(action, HttpRequest):
-                assert (action.method, action.body) == ("GET", b"")
-                self.fetched.append(action.url)
-                done += self.carry(self.checker.handle(self.answer(action), self.now))
-            else:
-                done.append(action)
-        return done
-
-    def answer(self, request: HttpRequest) -> HttpReply | HttpFailed:
-        if request.url not in self.web:
-            return HttpFailed(request.handle, "connection refused")
-        return HttpReply(request.handle, 200, "application/pkix-crl", self.web[request.url])
-
-
-def verdict(actions: list[RevocationAction]) -> PathAccepted | PathRefused:
-    [found] = [item for item in actions if isinstance(item, PathAccepted | PathRefused)]
-    return found
-
-
-def reason(actions: list[RevocationAction]) -> str:
-    found = verdict(actions)
-    return found.reason if isinstance(found, PathRefused) else "accepted"
 
 
 # --- verdicts -------------------------------------------------------------------------------------
@@ -414,106 +306,3 @@ def test_the_same_crl_again_is_no_fault() -> None:
     [installed] = hub.carry(hub.checker.request(DU_URL, DU_CERTIFICATE))
     assert isinstance(installed, CrlInstalled)
     assert len(hub.checker.entries(hub.now.wall)) == 1
-
-
-# --- the cache ------------------------------------------------------------------------------------
-
-
-def test_the_old_crl_counts_until_it_ends_as_in_the_guide() -> None:
-    first = list_of(DU, number=None)
-    second = list_of(DU, 4, number=None, start=timedelta(seconds=5), life=timedelta(hours=7))
-    hub = Hub(web={DU_URL: first})
-    hub.check()
-    assert hub.checker.size(hub.now.wall) == len(first)
-    hub.web[DU_URL] = second
-    hub.carry(hub.checker.request(DU_URL, DU_CERTIFICATE))
-    assert hub.checker.size(hub.now.wall) == len(first) + len(second)
-    hub.elapsed = timedelta(hours=6, minutes=1)
-    assert hub.checker.size(hub.now.wall) == len(second)
-    assert reason(hub.check()) == "revoked"
-
-
-def test_the_cache_stays_within_its_limit_and_drops_superseded_lists_first() -> None:
-    def large(issuer: bytes, number: int) -> bytes:
-        return list_of(issuer, *range(1 << 40, (1 << 40) + 950), number=number)
-
-    hub = Hub(web={ROOT_URL: list_of(ROOT), DU_URL: large(DU, 1)})
-    hub.carry(hub.checker.request(ROOT_URL, ROOT_CERTIFICATE))
-    hub.check()
-    for number in (2, 3):
-        hub.web[DU_URL] = large(DU, number)
-        hub.carry(hub.checker.request(DU_URL, DU_CERTIFICATE))
-        assert hub.checker.size(hub.now.wall) <= CACHE_LIMIT
-    numbers = [(entry.crl.issuer, entry.crl.number) for entry in hub.checker.entries(hub.now.wall)]
-    assert numbers == [(ROOT, 1), (DU, 2), (DU, 3)]
-
-
-def test_a_smaller_cache_drops_what_has_no_room_and_fetches_no_larger_list() -> None:
-    hub = Hub(web={DU_URL: list_of(DU), ROOT_URL: list_of(ROOT)})
-    hub.check()
-    hub.carry(hub.checker.request(ROOT_URL, ROOT_CERTIFICATE))
-    hub.checker.set_limit(len(hub.web[ROOT_URL]))
-    assert [entry.crl.issuer for entry in hub.checker.entries(hub.now.wall)] == [ROOT]
-    hub.web[DU_URL] = list_of(DU, *range(1000, 1010))
-    actions = hub.check()
-    [refused] = [item for item in actions if isinstance(item, CrlRefused)]
-    room = f"the cache has room for {hub.checker.limit}"
-    assert refused.reason.startswith("crl-too-large: ") and room in refused.reason
-    assert reason(actions) == "crl-unavailable"
-
-
-def test_a_larger_cache_fetches_what_was_too_large() -> None:
-    """The size goes with the request, so that no more is read off the wire than may be kept."""
-    hub = Hub(web={DU_URL: list_of(DU, *range(1 << 60, (1 << 60) + 3000))})
-    assert len(hub.web[DU_URL]) > CACHE_LIMIT
-    assert reason(hub.check()) == "crl-unavailable"
-    hub.checker.set_limit(128 * 1024)
-    [asked] = hub.checker.check(99, (SPOKE_CERTIFICATE,), (BY_DU,), hub.now)
-    assert isinstance(asked, HttpRequest) and asked.limit == 128 * 1024
-    assert isinstance(verdict(hub.carry([asked])), PathAccepted)
-
-
-def test_what_a_web_server_cuts_off_at_the_limit_is_too_large() -> None:
-    hub = Hub(web={})
-    [asked] = hub.checker.check(1, (SPOKE_CERTIFICATE,), (BY_DU,), hub.now)
-    assert isinstance(asked, HttpRequest)
-    failed = HttpFailed(asked.handle, "the answer has more than 65536 octets", too_large=True)
-    [refused, _] = hub.checker.handle(failed, hub.now)
-    assert isinstance(refused, CrlRefused) and refused.reason.startswith("crl-too-large: ")
-
-
-def test_two_lists_that_do_not_fit_together_do_not_chase_each_other_for_ever() -> None:
-    hub = Hub(web={DU_URL: list_of(DU), ROOT_URL: list_of(ROOT)})
-    hub.checker = RevocationChecker(limit=len(hub.web[DU_URL]) + 10)
-    actions = hub.check(SPOKE_CERTIFICATE, DU_CERTIFICATE, trusts=(BY_ROOT,))
-    assert reason(actions) == "crl-unavailable"
-    assert "too small" in verdict(actions).detail  # type: ignore[union-attr]
-    assert hub.fetched == [DU_URL, ROOT_URL]
-
-
-def test_cas_of_one_name_do_not_share_a_crl() -> None:
-    other_root = certify(ROOT, ROOT, 1, key=206, issuer_key=206)
-    other_du = certify(DU, ROOT, 9, key=207, issuer_key=206)
-    spoke = certify(SPOKE, DU, 4, url="http://192.0.2.10/du-subca.crl", issuer_key=207)
-    hub = Hub(web={DU_URL: list_of(DU), "http://192.0.2.10/du-subca.crl": list_of(DU, 4, key=207)})
-    assert reason(hub.check()) == "accepted"
-    foreign = Trust("other", (other_du, other_root))
-    assert reason(hub.check(spoke, trusts=(BY_DU, foreign))) == "revoked"
-    assert reason(hub.check()) == "accepted"
-
-
-def test_clearing_the_cache_makes_the_next_check_fetch() -> None:
-    hub = Hub(web={DU_URL: list_of(DU)})
-    hub.check()
-    hub.checker.clear()
-    assert hub.checker.entries(hub.now.wall) == ()
-    hub.check()
-    assert hub.fetched == [DU_URL, DU_URL]
-
-
-def test_a_router_whose_clock_is_years_behind_says_what_is_wrong() -> None:
-    hub = Hub(web={DU_URL: list_of(DU)})
-    hub.elapsed = -7 * 365 * DAY
-    assert reason(hub.check()) == "not-yet-valid"
-    hub.elapsed = timedelta(seconds=10)
-    assert reason(hub.check()) == "accepted"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from ikelab.pki import der
+from ikelab.pki.crl import CERTIFICATE_HOLD, REMOVE_FROM_CRL
 from ikelab.pki.distribution_point import FRESHEST_CRL
 from ikelab.pki.enrollment_events import Trust
 from ikelab.pki.events import CrlInstalled, CrlRefused, HttpFailed, HttpReply, HttpRequest
@@ -14,19 +16,16 @@ from ikelab.pki.revocation import PathAccepted, PathRefused, RevocationAction, R
 from ikelab.pki.x509 import Certificate
 from ikelab.types import Now
 from tests.pki_samples import NOW
-from tests.unit.test_crl_status import (
-    CERTIFICATE_HOLD,
+from tests.unit.crl_scene import (
     COMPROMISE,
     CRL_SIGN,
     HOUR,
     KEY_COMPROMISE,
-    REMOVE_FROM_CRL,
     SUB,
     THE_REST,
     A,
     B,
     crl_signer,
-    der,
     for_reasons,
     idp,
     leaf,

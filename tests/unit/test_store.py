@@ -1,4 +1,4 @@
-"""The SQLite stores: durable, private, one owner, and every race has one winner."""
+"""The certificate server's SQLite store: durable, private, one owner, every race has one winner."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ from ikelab.pki.store import (
     NewRequest,
     Nvram,
     PasswordState,
-    PendingEnrollment,
     RequestKey,
     RequestKind,
     RequestState,
-    StoredTrustpoint,
 )
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 
@@ -394,50 +392,6 @@ def test_the_newest_generation_is_the_present_authority(
     assert loaded is not None and loaded.certificate == b"second"
 
 
-def test_nvram_keeps_keys_and_trustpoints_over_a_restart(
-    tmp_path: Path, key: rsa.RSAPrivateKey
-) -> None:
-    path = str(tmp_path / "nvram.db")
-    stored = StoredTrustpoint(
-        name="ra",
-        capabilities=("AES", "SHA-256"),
-        ca_certificates=(b"sub", b"root"),
-        ra_certificates=(b"ra",),
-        certificate=b"router",
-        key_label="spoke-keys",
-        pending=PendingEnrollment("AB12", b"name", "spoke-keys", True, "5D" * 16, "A1" * 20),
-    )
-    nvram = SqliteNvram(path)
-    nvram.save_trustpoint(stored, ("spoke-keys", key))
-    nvram.save_key("hub-keys", key)
-    nvram.close()
-    nvram = SqliteNvram(path)
-    assert nvram.load_trustpoint("ra") == stored
-    assert nvram.load_trustpoint("du") is None
-    assert nvram.key_labels() == ("hub-keys", "spoke-keys")
-    loaded = nvram.load_key("spoke-keys")
-    assert loaded is not None and loaded.private_numbers() == key.private_numbers()
-    nvram.close()
-
-
-def test_a_trustpoint_without_certificates_is_kept_as_such(tmp_path: Path) -> None:
-    nvram = SqliteNvram(":memory:")
-    nvram.save_trustpoint(StoredTrustpoint("ra"))
-    assert nvram.load_trustpoint("ra") == StoredTrustpoint("ra")
-    nvram.close()
-
-
-def test_deleting_a_trustpoint_leaves_its_keys(key: rsa.RSAPrivateKey) -> None:
-    nvram = SqliteNvram(":memory:")
-    nvram.save_trustpoint(StoredTrustpoint("ra", key_label="ra"), ("ra", key))
-    nvram.delete_trustpoint("ra")
-    assert nvram.load_trustpoint("ra") is None
-    assert nvram.key_labels() == ("ra",)
-    nvram.delete_key("ra")
-    assert nvram.load_key("ra") is None
-    nvram.close()
-
-
 def test_a_full_disk_is_an_error_for_people_and_nothing_is_half_done(
     store: SqliteCaStore,
 ) -> None:
@@ -448,9 +402,6 @@ def test_a_full_disk_is_an_error_for_people_and_nothing_is_half_done(
     assert store.issued(1) is None
     assert store.outbox() == ()
     assert store.reserve_serial() == 1
-
-
-# --- when the disk is waited for ------------------------------------------------------------------
 
 
 def commits(store: SqliteCaStore) -> list[str]:
