@@ -19,16 +19,16 @@ from ikelab.runtime.udp import Receivers, UdpSockets
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import EncapsulationMode
 from tests.netns.segment import Segment
-from tests.netns.test_userspace_dataplane import (
+from tests.netns.two_planes import (
     FIVE_OF_FIVE,
     HUB,
     INSIDE_HUB,
-    MALLORY,
     SPOKE,
     Lab,
     Node,
     SystemRng,
     counts,
+    joined,
     mirrored,
     request,
     until,
@@ -84,12 +84,8 @@ class UdpLab(Lab):
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[UdpLab]:
-    with Segment({"spoke": SPOKE, "hub": HUB, "mallory": MALLORY}) as wan:
-        made = UdpLab(wan, tmp_path)
-        try:
-            yield made
-        finally:
-            made.close()
+    with joined(UdpLab, tmp_path) as made:
+        yield made
 
 
 def udp_request(mode: EncapsulationMode = UDP_MODES[0], **changes: object) -> InstallIpsecSa:

@@ -1,38 +1,39 @@
-"""Two user-space data planes on a bridge: ping as the witness inside, the bridge outside."""
+"""Packets through two user-space data planes: ping as the witness inside, the bridge outside."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP
-from scapy.layers.l2 import GRE, Ether
+from scapy.layers.l2 import GRE
 
-from ikelab.capture import pcapng
-from ikelab.crypto.esp_keys import key_lengths
 from ikelab.errors import LabError, ProtocolError
-from ikelab.isakmp.events import EspKeys, InstallIpsecSa
-from ikelab.isakmp.policy import ProxyIdentity, TransformSet
-from ikelab.runtime.dataplane.base import DataPlane, TunnelConfig
 from ikelab.runtime.dataplane.userspace import QUEUE_PACKETS, UserspaceDataPlane
-from ikelab.runtime.namespace import inside
-from ikelab.runtime.sniffer import Sniffer
 from ikelab.types import Endpoint
-from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform, IpProtocol
-from tests.netns.segment import Segment, ip
+from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform
+from tests.netns.two_planes import (
+    FIVE_OF_FIVE,
+    HUB,
+    INSIDE_HUB,
+    INSIDE_SPOKE,
+    KEY,
+    MALLORY,
+    SPOKE,
+    TRANSPORT,
+    TUNNEL,
+    Lab,
+    counts,
+    joined,
+    mirrored,
+    request,
+    until,
+)
 
 pytestmark = pytest.mark.needs_root
-
-SPOKE, HUB, MALLORY = "192.0.2.1", "192.0.2.2", "192.0.2.66"
-INSIDE_SPOKE, INSIDE_HUB = "20.0.0.1", "20.0.0.4"
-KEY = 1234
-TRANSPORT, TUNNEL = EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL
 SUITES = [
     (EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5, TRANSPORT),
     (EspTransform.ESP_AES, 128, AuthAlgorithm.HMAC_SHA, TRANSPORT),
@@ -41,160 +42,10 @@ SUITES = [
 ]
 
 
-class SystemRng:
-    def draw(self, label: str, length: int) -> bytes:
-        return os.urandom(length)
-
-
-class Clock:
-    """Seconds that move when the test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-class Node:
-    """One data plane in its namespace, with all it reported."""
-
-    def __init__(self, wan: Segment, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        self.wan, self.name = wan, name
-        self.acquired: list[str] = []
-        self.refused: list[str] = []
-        self.clock = Clock()
-        self.on_acquire: Callable[[], None] = lambda: None
-        self.plane = UserspaceDataPlane(
-            loop,
-            SystemRng(),
-            on_acquire=self._acquire,
-            on_drop=lambda peer, error: self.refused.append(error.reason),
-            clock=self.clock,
-        )
-
-    def _acquire(self, flow: str) -> None:
-        self.acquired.append(flow)
-        self.on_acquire()
-
-    def create(self, tunnel: TunnelConfig) -> None:
-        with inside(self.wan.namespace(self.name)):
-            self.plane.create_tunnel(tunnel)
-            self.plane.set_up(tunnel.name, True)
-
-    async def ping(self, *arguments: str) -> str:
-        """ping's summary line, such as "5 packets transmitted, 5 received, 0% packet loss"."""
-        done = await self.run("ping", "-n", "-q", *arguments)
-        lines = [line for line in done.stdout.splitlines() if "transmitted" in line]
-        return lines[0].partition(", time")[0] if lines else done.stderr
-
-    async def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(self.wan.run, self.name, *command)
-
-
-class Lab:
-    """A spoke and a hub with a tunnel, a stranger, and a capture of everything between them."""
-
-    def __init__(self, wan: Segment, directory: Path) -> None:
-        self.wan = wan
-        self.loop = asyncio.new_event_loop()
-        self.spoke, self.hub = Node(wan, "spoke", self.loop), Node(wan, "hub", self.loop)
-        self.sniffer = Sniffer("br0", directory / "wan.pcapng", name="wan", namespace=wan.switch)
-
-    def create_tunnels(self, mtu: int = 1400) -> None:
-        near = TunnelConfig("Tunnel1", "tunnel1", f"{INSIDE_SPOKE}/24", SPOKE, HUB, KEY, mtu)
-        far = TunnelConfig("Tunnel1", "tunnel1", f"{INSIDE_HUB}/24", HUB, SPOKE, KEY, mtu)
-        self.spoke.create(near)
-        self.hub.create(far)
-
-    def install(self, request: InstallIpsecSa) -> None:
-        """Both halves, as quick mode would: the responder's first."""
-        self.hub.plane.install(mirrored(request))
-        self.spoke.plane.install(request)
-
-    def run(self, play: Callable[[], Awaitable[None]]) -> None:
-        self.loop.run_until_complete(asyncio.wait_for(play(), 60))
-
-    def seen(self) -> list[Ether]:
-        """Every IPv4 frame of the wire so far."""
-        while self.sniffer.on_readable():
-            pass
-        section = pcapng.parse(self.sniffer.path.read_bytes())
-        frames = [Ether(frame.octets) for frame in section.frames]
-        return [frame for frame in frames if frame.type == 0x0800]
-
-    def close(self) -> None:
-        self.spoke.plane.close()
-        self.hub.plane.close()
-        self.sniffer.stop()
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-
-
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Segment({"spoke": SPOKE, "hub": HUB, "mallory": MALLORY}) as wan:
-        made = Lab(wan, tmp_path)
-        try:
-            yield made
-        finally:
-            made.close()
-
-
-def request(
-    number: int = 1,
-    encryption: EspTransform = EspTransform.ESP_AES,
-    bits: int | None = 128,
-    authentication: AuthAlgorithm = AuthAlgorithm.HMAC_SHA,
-    mode: EncapsulationMode = TRANSPORT,
-) -> InstallIpsecSa:
-    """The spoke's half, as initiator; number makes its SPIs and keys its own."""
-    cipher, integrity = key_lengths(encryption, bits, authentication)
-    octets = hashlib.shake_256(bytes((number,))).digest(2 * (4 + cipher + integrity))
-    halves = octets[: len(octets) // 2], octets[len(octets) // 2 :]
-    inbound, outbound = (
-        EspKeys(b"\x7f" + half[1:4], half[4 : 4 + cipher], half[4 + cipher :]) for half in halves
-    )
-    return InstallIpsecSa(
-        handle=number,
-        flow="Tunnel1",
-        local=Endpoint(SPOKE, 500),
-        remote=Endpoint(HUB, 500),
-        local_proxy=ProxyIdentity(SPOKE, protocol=IpProtocol.GRE),
-        remote_proxy=ProxyIdentity(HUB, protocol=IpProtocol.GRE),
-        transform=TransformSet("T", encryption, bits, authentication, mode),
-        inbound=inbound,
-        outbound=outbound,
-        lifetime_seconds=3600,
-        lifetime_kilobytes=4608000,
-        initiator=True,
-    )
-
-
-def mirrored(ours: InstallIpsecSa) -> InstallIpsecSa:
-    return replace(
-        ours,
-        local=ours.remote,
-        remote=ours.local,
-        local_proxy=ours.remote_proxy,
-        remote_proxy=ours.local_proxy,
-        inbound=ours.outbound,
-        outbound=ours.inbound,
-        initiator=False,
-    )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until the condition holds; the test's own time limit ends it."""
-    while not condition():
-        await asyncio.sleep(0.002)
-
-
-def counts(pairs: tuple[tuple[str, int], ...]) -> dict[str, int]:
-    return dict(pairs)
-
-
-FIVE_OF_FIVE = "5 packets transmitted, 5 received, 0% packet loss"
+    with joined(Lab, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("encryption", "bits", "authentication", "mode"), SUITES)
@@ -219,12 +70,6 @@ def test_five_of_five_pings_pass_and_the_wire_shows_only_esp(
     assert (sa.encaps, sa.decaps, sa.drops, sa.current) == (10, 10, (), True)
     assert sa.encaps_octets == 10 * (84 + 8 + (20 if mode is TUNNEL else 0))
     assert lab.spoke.acquired == lab.hub.acquired == []
-
-
-def test_a_data_plane_is_a_data_plane(lab: Lab) -> None:
-    plane: DataPlane = lab.spoke.plane  # what mypy checks; here: it can be made and closed
-    plane.close()
-    plane.close()
 
 
 def test_without_an_sa_nothing_leaves_and_ike_is_asked_once(lab: Lab) -> None:
@@ -417,92 +262,6 @@ def test_esp_of_strangers_is_dropped_counted_and_not_answered(lab: Lab) -> None:
     assert {frame[IP].proto for frame in lab.seen()} == {50}
 
 
-def test_the_mtu_is_the_tunnels_and_larger_packets_are_fragmented_inside(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels()
-        lab.install(request(1, EspTransform.ESP_AES, 256, AuthAlgorithm.HMAC_SHA2_256, TUNNEL))
-        whole = ("-M", "do", "-c5", "-i0.01", "-W2")
-        assert await lab.spoke.ping(*whole, "-s1372", INSIDE_HUB) == FIVE_OF_FIVE
-        assert "0 received" in await lab.spoke.ping(*whole, "-s1373", INSIDE_HUB)
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", "-s5000", INSIDE_HUB) == FIVE_OF_FIVE
-
-    lab.run(play)
-    flags = {(frame[IP].flags.MF, frame[IP].flags.DF, frame[IP].frag) for frame in lab.seen()}
-    assert flags == {(False, False, 0)}  # 1500 octets outside are enough for every packet
-    assert max(frame[IP].len for frame in lab.seen()) <= 1500
-
-
-def test_esp_that_does_not_fit_the_link_is_fragmented_outside(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels(mtu=1480)
-        lab.install(request())
-        sizes = ("-M", "do", "-s1452", "-c5", "-i0.01", "-W2")
-        assert await lab.spoke.ping(*sizes, INSIDE_HUB) == FIVE_OF_FIVE
-
-    lab.run(play)
-    assert len([frame for frame in lab.seen() if frame[IP].flags.MF]) == 10
-
-
-def test_any_next_hop_of_the_tunnel_is_its_far_end(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels()
-        lab.install(request())
-        hub, spoke = lab.wan.namespace("hub"), lab.wan.namespace("spoke")
-        ip("-n", hub, "addr", "add", "10.77.0.1/32", "dev", "lo")
-        ip("-n", spoke, "route", "add", "10.77.0.1", "via", "20.0.0.99", "dev", "tunnel1")
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", "10.77.0.1") == FIVE_OF_FIVE
-        neighbours = (await lab.spoke.run("ip", "neigh", "show", "dev", "tunnel1")).stdout
-        assert "20.0.0.99 lladdr 02:00:c0:00:02:02" in neighbours
-
-    lab.run(play)
-
-
-def test_the_device_has_no_ipv6_and_an_address_of_its_own(lab: Lab) -> None:
-    async def play() -> None:
-        with inside(lab.wan.namespace("spoke")):
-            with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as switch:
-                switch.write("0")
-        lab.create_tunnels()
-        shown = (await lab.spoke.run("ip", "addr", "show", "dev", "tunnel1")).stdout
-        assert "inet 20.0.0.1/24" in shown
-        assert "mtu 1400" in shown
-        assert "link/ether 02:00:c0:00:02:01" in shown
-        assert "inet6" not in shown
-
-    lab.run(play)
-
-
-def test_a_route_to_the_far_end_through_the_tunnel_makes_no_loop(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels()
-        lab.install(request())
-        spoke = lab.wan.namespace("spoke")
-        ip("-n", spoke, "route", "add", HUB, "dev", "tunnel1")
-        assert "0 received" in await lab.spoke.ping("-c2", "-i0.01", "-W0.2", INSIDE_HUB)
-        ip("-n", spoke, "route", "del", HUB, "dev", "tunnel1")
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", INSIDE_HUB) == FIVE_OF_FIVE
-
-    lab.run(play)
-    assert counts(lab.spoke.plane.tunnels()[0].drops) == {"tunnel-recursion": 2}
-
-
-def test_a_shut_tunnel_takes_nothing_and_comes_back(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels()
-        lab.install(request())
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", INSIDE_HUB) == FIVE_OF_FIVE
-        with inside(lab.wan.namespace("hub")):
-            lab.hub.plane.set_up("Tunnel1", False)
-        assert not lab.hub.plane.tunnels()[0].up
-        assert "0 received" in await lab.spoke.ping("-c2", "-i0.01", "-W0.2", INSIDE_HUB)
-        assert counts(lab.hub.plane.tunnels()[0].drops) == {"tunnel-down": 2}
-        with inside(lab.wan.namespace("hub")):
-            lab.hub.plane.set_up("Tunnel1", True)
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", INSIDE_HUB) == FIVE_OF_FIVE
-
-    lab.run(play)
-
-
 def test_a_volume_that_comes_to_its_end_asks_for_new_keys_and_loses_nothing(lab: Lab) -> None:
     small = replace(request(1), lifetime_kilobytes=1)
 
@@ -566,45 +325,3 @@ def test_an_spi_in_use_and_keys_that_do_not_fit_are_refused(lab: Lab) -> None:
     with pytest.raises(ProtocolError, match="esp-key-length"):
         lab.spoke.plane.install(short)
     assert len(lab.spoke.plane.sas()) == 1
-
-
-def test_a_tunnel_that_cannot_be_made_leaves_nothing_behind(lab: Lab) -> None:
-    lab.create_tunnels()
-    good = TunnelConfig("Tunnel2", "tunnel2", "20.0.1.1/24", SPOKE, HUB)
-    for bad, message in (
-        (replace(good, name="Tunnel1"), "is there already"),
-        (replace(good, ifname="tunnel1"), "cannot make the device tunnel1"),
-        (replace(good, ifname="tunnel-with-a-long-name"), "too long"),
-        (replace(good, local="198.51.100.1"), "cannot bind ESP to 198.51.100.1"),
-        (replace(good, mtu=1), "cannot configure tunnel2"),
-    ):
-        with inside(lab.wan.namespace("spoke")), pytest.raises(LabError, match=message):
-            lab.spoke.plane.create_tunnel(bad)
-    assert [tunnel.config.name for tunnel in lab.spoke.plane.tunnels()] == ["Tunnel1"]
-    assert "tunnel2" not in lab.wan.run("spoke", "ip", "link").stdout
-    lab.spoke.create(good)
-
-
-def test_close_takes_devices_and_sockets_away(lab: Lab) -> None:
-    lab.create_tunnels()
-    lab.install(request())
-    lab.spoke.plane.close()
-    lab.spoke.plane.close()
-    assert lab.spoke.plane.tunnels() == lab.spoke.plane.sas() == ()
-    assert lab.wan.run("spoke", "ip", "link", "show", "tunnel1").returncode != 0
-    with inside(lab.wan.namespace("spoke")):
-        raw_sockets = Path("/proc/thread-self/net/raw").read_text().splitlines()
-    assert len(raw_sockets) == 1  # the heading
-
-
-def test_removing_one_tunnel_leaves_the_other_with_the_same_source(lab: Lab) -> None:
-    async def play() -> None:
-        lab.create_tunnels()
-        lab.spoke.create(TunnelConfig("Tunnel2", "tunnel2", "20.0.1.1/24", SPOKE, MALLORY))
-        lab.install(request())
-        lab.spoke.plane.remove_tunnel("Tunnel2")
-        assert await lab.spoke.ping("-c5", "-i0.01", "-W2", INSIDE_HUB) == FIVE_OF_FIVE
-
-    lab.run(play)
-    with pytest.raises(LabError, match="no tunnel Tunnel2"):
-        lab.spoke.plane.remove_tunnel("Tunnel2")
