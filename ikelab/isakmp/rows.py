@@ -304,12 +304,15 @@ def stored_answer(
 
 
 def _message_of(work: Work) -> str:
-    """The name of the message that a refusal is about: taken, or not to be built."""
+    """The name of the message that a refusal is about: taken, or of our first, not to be built."""
     for action in reversed(work.actions):
         if isinstance(action, PlainMessage) and not action.sent:
             return action.message
-    if work.row is not None and (rule := work.row.takes or work.row.sends) is not None:
-        return rule.message
+    if work.row is not None:
+        # With an answer that waited for the PKI's verdict, it is about what was to be answered.
+        rule = work.row.takes or (None if work.sa.answered else work.row.sends)
+        if rule is not None:
+            return rule.message
     return _last_message(work)
 
 
