@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from ikelab.capture.datagram import DatagramFinder
 from ikelab.capture.pcapng import Frame
+from ikelab.errors import PkiError
 from ikelab.isakmp.reasons import REASONS, UNKNOWN
+from ikelab.pki.name import format_name
 
 # Reasons that only follow from what another node did: that one's own is worth more.
 _CONSEQUENCES = {
@@ -135,7 +137,21 @@ def rows(refusal: Refusal) -> list[tuple[str, str]]:
     parts = (
         ("payload", refusal.payload),
         ("rule", refusal.rule),
-        ("seen", refusal.seen),
-        ("wanted", refusal.wanted),
+        ("seen", _with_names(refusal, refusal.seen)),
+        ("wanted", _with_names(refusal, refusal.wanted)),
     )
     return [(name, text) for name, text in parts if text]
+
+
+def _with_names(refusal: Refusal, text: str) -> str:
+    """The engine cannot read the CAs of a CERT_REQ, and tells them as DER in hexadecimal."""
+    if refusal.payload != "CERT_REQ":
+        return text
+    return ", ".join(_readable(part) for part in text.split(", "))
+
+
+def _readable(name: str) -> str:
+    try:
+        return format_name(bytes.fromhex(name))
+    except (ValueError, PkiError):
+        return name  # cut short, or no Name: the peer may send any octets

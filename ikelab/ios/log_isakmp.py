@@ -57,10 +57,11 @@ _OPENING = ("MM1", "AM1")
 _NEW_NODE = ("QM1", "INFO")
 # States of aggressive mode that IOS has no name for: rows that lead through them print as one.
 _OURS = "AGGRESSIVE_"
-# Reasons of a refused certificate chain; "bad-signature" is also that of a wrong SIG.
+# Reasons of a refused certificate chain.
 _CERTIFICATE_REASONS = frozenset(
     "untrusted-issuer expired not-yet-valid revoked not-a-ca path-length key-usage"
-    " unknown-critical-extension weak-algorithm malformed-certificate".split()
+    " unknown-critical-extension weak-algorithm malformed-certificate"
+    " certificate-bad-signature".split()
 )
 _MALFORMED_REASONS = frozenset(
     "malformed undecryptable payload-missing payload-unexpected payload-order".split()

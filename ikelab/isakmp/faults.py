@@ -94,7 +94,10 @@ def aggressive_mode_disabled() -> ProtocolError:
 def cert_refused(event: PeerCertRefused) -> ProtocolError:
     """The PKI's verdict on what the peer presented."""
     detail = event.detail or event.reason
-    return ProtocolError(event.reason, detail, seen=detail, wanted="a certificate path that holds")
+    # A CA's signature below a certificate is not the SIG of messages 5 and 6.
+    forged = event.reason == "bad-signature"
+    reason = "certificate-bad-signature" if forged else event.reason
+    return ProtocolError(reason, detail, seen=detail, wanted="a certificate path that holds")
 
 
 def install_failed(reason: str) -> ProtocolError:

@@ -243,6 +243,13 @@ REASONS: Mapping[str, Reason] = {
         "authenticate the CA that issued the peer's certificate, if it is to be trusted",
         "crypto pki authenticate",
     ),
+    "certificate-bad-signature": Reason(
+        "CERT",
+        "RFC 5280 section 6.1.3",
+        "let the peer enroll with the CA that this router knows: one of the same name, with another"
+        " key, has signed",
+        "crypto pki authenticate",
+    ),
     "expired": Reason(
         "CERT",
         "RFC 5280 section 6.1.3",
@@ -250,7 +257,10 @@ REASONS: Mapping[str, Reason] = {
         "clock set",
     ),
     "not-yet-valid": Reason(
-        "CERT", "RFC 5280 section 6.1.3", "set this router's clock", "clock set"
+        "CERT",
+        "RFC 5280 section 6.1.3",
+        "set this router's clock; if it is right, set the CA's and let the peer enroll anew",
+        "clock set",
     ),
     "revoked": Reason(
         "CERT",

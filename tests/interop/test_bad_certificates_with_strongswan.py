@@ -30,7 +30,7 @@ FAULTS = {
     "expired": ("expired", "subject certificate invalid"),
     "not-yet-valid": ("not-yet-valid", "subject certificate invalid"),
     "revoked": ("revoked", "certificate was revoked"),
-    "of-an-impostors-ca": ("bad-signature", "no trusted RSA public key found"),
+    "of-an-impostors-ca": ("certificate-bad-signature", "no trusted RSA public key found"),
     "of-another-name": (
         "id-not-in-certificate",
         "no peer config found|'spoke1.example.net' does not match to 'nobody.example.net'",

@@ -106,7 +106,7 @@ def test_the_impostor_is_refused_at_message_5_and_her_ca_is_never_asked(
 ) -> None:
     ran = run("strangers")
     [first, *_] = lines_with(ran, "hub", "IKELAB-REFUSED: MM5 from 192.168.159.66:500")
-    assert "bad-signature: " in first
+    assert "certificate-bad-signature: " in first
     need("tshark")
     asked = ran.fields(f"http.request && ip.src == {HUB}", "ip.dst")
     assert {row[0] for row in asked} == {"192.168.159.243"}
