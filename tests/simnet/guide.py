@@ -1,8 +1,8 @@
 """The guide's network, as far as its debug listings show it: its names, addresses and policies.
 
 Root CA, two subordinate CAs, the hub, the spoke that migrates to certificates, the spoke that is
-revoked (guide, "Migration", "Revocation Checking"). Keys of 512 bits are too short for today's
-libcrypto to make; all else is as printed there.
+revoked (guide, "Migration", "Revocation Checking"), and the third that the hub has a key for. Keys
+of 512 bits are too short for today's libcrypto to make; all else is as printed there.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ interface Tunnel2
  tunnel destination 192.168.187.194
  tunnel key 1234
  tunnel protection ipsec profile ESE_DMVPN
+interface Tunnel3
+ ip address 20.0.2.4 255.255.255.0
+ tunnel source 192.168.188.6
+ tunnel destination 192.168.187.190
+ tunnel key 1234
+ tunnel protection ipsec profile ESE_DMVPN
 """
 
 HUB_POLICIES = """
@@ -171,6 +177,28 @@ interface Tunnel1
  tunnel protection ipsec profile ESE_DMVPN
 """
 
+KEY_SPOKE = """
+hostname r35-2-1021
+crypto isakmp key CISCO address 192.168.188.6
+crypto isakmp policy 1
+ encryption 3des
+ hash md5
+ authentication pre-share
+ group 2
+crypto ipsec transform-set 3DES_MD5 esp-3des esp-md5-hmac
+ mode transport
+crypto ipsec profile ESE_DMVPN
+ set transform-set 3DES_MD5
+interface GigabitEthernet0/0
+ ip address 192.168.187.190 255.255.255.0
+interface Tunnel1
+ ip address 20.0.2.2 255.255.255.0
+ tunnel source 192.168.187.190
+ tunnel destination 192.168.188.6
+ tunnel key 1234
+ tunnel protection ipsec profile ESE_DMVPN
+"""
+
 
 def boot(
     *,
@@ -195,7 +223,7 @@ def boot(
         trust(net, name, name, "root-ca")
         point = net.nodes[name].router.trustpoints[name]
         assert net.run(60, lambda point=point: point.credential is not None)
-    for text in (HUB, MIGRATING_SPOKE, REVOKED_SPOKE):
+    for text in (HUB, MIGRATING_SPOKE, REVOKED_SPOKE, KEY_SPOKE):
         _add(net, text.format(**facts))
     for name, trustpoint, ca in (
         ("s-dmvpn-headend", du, "du-subca"),

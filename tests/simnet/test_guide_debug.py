@@ -137,11 +137,13 @@ def test_d1_delete_of_the_older_sas_prints_the_guides_list() -> None:
 
 @cache
 def revoked() -> tuple[NodeAction, ...]:
-    """What the hub did: the tunnel was up, the certificate was revoked, the tunnel flapped."""
+    """What the hub did: three tunnels were up, one spoke was revoked, its tunnel flapped."""
     net = boot()
     spoke, hub, ca = (net.nodes[n] for n in ("r35-3-1022", "s-dmvpn-headend", "du-subca"))
-    net.acquire(spoke)
-    assert net.run(5, lambda: bool(spoke.installed))
+    for name in ("r35-1-1020", "r35-3-1022", "r35-2-1021"):
+        net.acquire(net.nodes[name])
+        assert net.run(5, lambda name=name: bool(net.nodes[name].installed))
+        net.run(3)
     point = spoke.router.trustpoints["du"]
     assert point.credential is not None
     serial = load_certificate(point.credential.certificate).serial
@@ -149,7 +151,7 @@ def revoked() -> tuple[NodeAction, ...]:
     net.do(ca, [*notices, *ca.router.queues["du-subca"].pump()])
     net.run(2)
     net.do(hub, hub.router.request_crl("du", net.now))
-    net.run(70)  # the finished quick mode is forgotten
+    net.run(70)  # the finished quick modes are forgotten
     net.do(spoke, shut_tunnel(spoke, net))
     net.run(4)
     net.acquire(spoke)
@@ -175,6 +177,15 @@ def test_d2_revoked_spoke_prints_the_guides_list_at_the_hub() -> None:
     wanted = golden("d2.txt")
     start = found.index(wanted[0])
     assert found[start : start + len(wanted)] == wanted
+
+
+def test_d2_begins_with_quick_modes_of_three_peers_the_second_that_of_the_revoked_one() -> None:
+    """As in the guide: 13017, 13021 and 13016, of which 13021 is then deleted."""
+    lines = [line.text for line in NodeLog().lines(revoked(), (debugging.ISAKMP,))]
+    purged = [re.findall(r"\((\d+)\):purging node", line) for line in lines]
+    first, second, third = [found[0] for found in purged if found][:3]
+    assert len({first, second, third}) == 3
+    assert f'ISAKMP:({second}):deleting SA reason "P1 delete notify (in)"' in "\n".join(lines)
 
 
 # --- D3: the same refusal, as `debug crypto pki` has it --------------------
