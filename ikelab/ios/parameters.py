@@ -7,7 +7,7 @@ takes nothing leaves the word to others, so IOS's "Invalid input" comes out wher
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Protocol
@@ -257,16 +257,28 @@ STORAGE_URL = Pattern(
 TYPE7 = Pattern("LINE", r"(?:0[0-9]|1[0-5])(?:[0-9A-Fa-f]{2})+")
 
 
+def number_of(names: Sequence[str], text: str) -> int | None:
+    """Which of these names, from 0, three letters or more begin: `feb`, `April`, `Sun`."""
+    found = [n for n, name in enumerate(names) if name.startswith(text.lower())]
+    return found[0] if found else None
+
+
 def _is_month(text: str) -> bool:
-    """Three letters at least, as IOS takes them: `feb`, `April`."""
-    return any(name.startswith(text.lower()) for name in MONTHS)
+    return number_of(MONTHS, text) is not None
+
+
+def _is_weekday(text: str) -> bool:
+    return number_of(WEEKDAYS, text) is not None
 
 
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august"),
     *("september", "october", "november", "december"),
 )
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MONTH = Pattern("MONTH", r"[A-Za-z]{3,9}", _is_month)
+WEEKDAY = Pattern("DAY", r"[A-Za-z]{3,9}", _is_weekday)
+HOUR_AND_MINUTE = Pattern("hh:mm", r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9]")
 TIME_OF_DAY = Pattern("hh:mm:ss", r"(?:[01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9]")
 LINE = Rest()
 NAMES = Rest("WORD")

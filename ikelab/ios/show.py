@@ -31,7 +31,7 @@ from ikelab.ios.show_isakmp import (
 from ikelab.ios.show_ntp import followed, show_associations, show_status
 from ikelab.ios.snapshot import NodeSnapshot
 from ikelab.ios.text import clock, moment_text, without_user
-from ikelab.ios.zone import Zone, summer_of
+from ikelab.ios.zone import Zone
 from ikelab.isakmp.policy import AggressivePeer, PreSharedKey
 from ikelab.pki.config import CertServerConfig, TrustpointConfig
 
@@ -119,9 +119,9 @@ def _summer_time(snapshot: NodeSnapshot) -> Iterator[str]:
     zone = snapshot.zone
     if zone.summer is None:
         return
-    start, end = summer_of(zone.local(snapshot.moment)[0].year)
+    start, end = zone.summer.of(zone.local(snapshot.moment)[0].year)
     yield f"Summer time starts {moment_text(start, Zone(zone.name))}"
-    yield f"Summer time ends {moment_text(end, Zone(zone.summer))}"
+    yield f"Summer time ends {moment_text(end, Zone(zone.summer.name))}"
 
 
 def _time_source(snapshot: NodeSnapshot) -> str:

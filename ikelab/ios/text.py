@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ikelab.ios.zone import PLAIN_STAMPS, UTC_ZONE, Stamps, Zone
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -32,7 +32,7 @@ def _escape(char: str) -> str:
 def date(moment: datetime, zone: Zone) -> str:
     """`16:43:30 EST Mar 19 2009`; names of months follow no locale."""
     wall, name = zone.local(moment)
-    return f"{wall:%H:%M:%S} {name} {_MONTHS[wall.month - 1]} {wall.day} {wall.year}"
+    return f"{wall:%H:%M:%S} {name} {MONTHS[wall.month - 1]} {wall.day} {wall.year}"
 
 
 def moment_text(moment: datetime, zone: Zone) -> str:
@@ -49,7 +49,7 @@ def clock(moment: datetime, zone: Zone, *, synced: bool, drifting: bool = False)
 
 
 def _day(moment: datetime) -> str:
-    month = _MONTHS[moment.month - 1]
+    month = MONTHS[moment.month - 1]
     return f"{_DAYS[moment.weekday()]} {month} {moment.day} {moment.year}"
 
 
@@ -74,7 +74,7 @@ def timestamp(
     """
     wall, name = (zone if stamps.localtime else UTC_ZONE).local(moment)
     mark = clock_mark(synced=synced, drifting=drifting)
-    thousandths, month = wall.microsecond // 1000, _MONTHS[wall.month - 1]
+    thousandths, month = wall.microsecond // 1000, MONTHS[wall.month - 1]
     shown = f" {name}" if stamps.show_timezone else ""
     return f"{mark}{month} {wall.day:2d} {wall:%H:%M:%S}.{thousandths:03d}{shown}: "
 

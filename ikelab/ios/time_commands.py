@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
-from ikelab.ios.arguments import Arguments
+from ikelab.errors import ConfigError
+from ikelab.ios.arguments import Arguments, Value
+from ikelab.ios.parameters import MONTHS, WEEKDAYS, number_of
 from ikelab.ios.row import Mode, Row, Section, Shown, shown, with_attribute
-from ikelab.ios.zone import PLAIN_STAMPS, UTC_ZONE, Stamps, Times, Zone
+from ikelab.ios.zone import PLAIN_STAMPS, UTC_ZONE, Stamps, Summer, Times, Turn, Zone
 
 TIMES: Section[Times] = Section(
     Mode.CONFIG,
     lambda config, _: config.times,
     lambda config, _, new: replace(config, times=new),
 )
+
+_HOUR = 60
+_DAY, _YEAR = "<1-31>", "<1993-2135>"  # as `clock set` has them
+_OFFSET = "[<1-1440>:offset]"
 
 
 def _zone(change: Callable[[Zone, Arguments], Zone]) -> Callable[[Times, Arguments], Times]:
@@ -37,9 +44,106 @@ def _show_zone(times: Times) -> list[Shown]:
     return [shown(name=name, hours=signed, **({"minutes": minutes} if minutes else {}))]
 
 
-def _show_summer(times: Times) -> list[Shown]:
+# --- summer time: `_1` is when it begins, `_2` when it ends ---------------------------------
+
+
+def _set_recurring(zone: Zone, arguments: Arguments) -> Zone:
+    name = arguments.text("name")
+    if "week_1" not in arguments:
+        return replace(zone, summer=Summer(name))
+    start, end = _turn(arguments, "_1"), _turn(arguments, "_2")
+    return replace(zone, summer=Summer(name, start, end, arguments.number("offset", _HOUR)))
+
+
+def _turn(arguments: Arguments, which: str) -> Turn:
+    weekday = _index(WEEKDAYS, arguments.text(f"weekday{which}"))
+    month = _index(MONTHS, arguments.text(f"month{which}")) + 1
+    hour, minute = map(int, arguments.text(f"time{which}").split(":"))
+    return Turn(arguments.number(f"week{which}"), weekday, month, 60 * hour + minute)
+
+
+def _index(names: Sequence[str], text: str) -> int:
+    found = number_of(names, text)
+    assert found is not None, text  # the grammar has seen it
+    return found
+
+
+def _set_dates(zone: Zone, arguments: Arguments) -> Zone:
+    start, end = _date(arguments, "_1"), _date(arguments, "_2")
+    if start >= end:
+        raise ConfigError("Summer time ends before it begins", hint="give the earlier date first")
+    name, offset = arguments.text("name"), arguments.number("offset", _HOUR)
+    return replace(zone, summer=Summer(name, start, end, offset))
+
+
+def _date(arguments: Arguments, which: str) -> datetime:
+    year, day = arguments.number(f"year{which}"), arguments.number(f"day{which}")
+    month = _index(MONTHS, arguments.text(f"month{which}")) + 1
+    hour, minute = map(int, arguments.text(f"time{which}").split(":"))
+    try:
+        return datetime(year, month, day, hour, minute, tzinfo=UTC)
+    except ValueError as error:
+        raise ConfigError(f"Invalid date: {error}") from error
+
+
+def _show_recurring(times: Times) -> list[Shown]:
     summer = times.zone.summer
-    return [] if summer is None else [shown(name=summer)]
+    if summer is None or not isinstance(summer.start, Turn) or not isinstance(summer.end, Turn):
+        return []
+    if summer == Summer(summer.name):
+        return [shown(name=summer.name)]
+    given = {"name": summer.name, **_of_turn(summer.start, "_1"), **_of_turn(summer.end, "_2")}
+    return [shown(**given, offset=_offset(summer))]
+
+
+def _of_turn(turn: Turn, which: str) -> dict[str, Value]:
+    return {
+        f"week{which}": turn.week,
+        f"weekday{which}": _short(WEEKDAYS[turn.weekday]),
+        f"month{which}": _short(MONTHS[turn.month - 1]),
+        f"time{which}": f"{turn.minutes // 60}:{turn.minutes % 60:02d}",
+    }
+
+
+def _short(name: str) -> str:
+    return name[:3].capitalize()
+
+
+def _offset(summer: Summer) -> int | None:
+    return None if summer.minutes == _HOUR else summer.minutes
+
+
+def _show_dates(times: Times) -> list[Shown]:
+    summer = times.zone.summer
+    if summer is None or isinstance(summer.start, Turn) or isinstance(summer.end, Turn):
+        return []
+    given = {"name": summer.name, **_of_date(summer.start, "_1"), **_of_date(summer.end, "_2")}
+    return [shown(**given, offset=_offset(summer))]
+
+
+def _of_date(moment: datetime, which: str) -> dict[str, Value]:
+    return {
+        f"day{which}": moment.day,
+        f"month{which}": _short(MONTHS[moment.month - 1]),
+        f"year{which}": moment.year,
+        f"time{which}": f"{moment.hour}:{moment.minute:02d}",
+    }
+
+
+def _summer_row(
+    grammar: str,
+    help_text: str,
+    change: Callable[[Zone, Arguments], Zone],
+    read: Callable[[Times], list[Shown]],
+) -> Row:
+    return TIMES.row(
+        f"clock summer-time LABEL:name {grammar}",
+        f"Configure summer (daylight savings) time | name of time zone in summer | {help_text}"
+        " | Offset to add in minutes",
+        _zone(change),
+        _zone(lambda zone, _: replace(zone, summer=None)),
+        read,
+    )
 
 
 def _stamps_row(which: Literal["debug", "log"], help_text: str) -> Row:
@@ -85,12 +189,30 @@ CLOCK_ROWS = (
         _zone(lambda zone, _: Zone(summer=zone.summer)),
         _show_zone,
     ),
-    TIMES.row(
-        "clock summer-time LABEL:name recurring",
-        "Configure summer (daylight savings) time | name of time zone in summer"
-        " | Configure recurring summer time",
-        _zone(lambda zone, arguments: replace(zone, summer=arguments.text("name"))),
-        _zone(lambda zone, _: replace(zone, summer=None)),
-        _show_summer,
+    _summer_row(
+        "recurring [WEEK:week_1 WEEKDAY:weekday_1 MONTH:month_1 HHMM:time_1"
+        f" WEEK:week_2 WEEKDAY:weekday_2 MONTH:month_2 HHMM:time_2 {_OFFSET}]",
+        "Configure recurring summer time | Weekday to start | Month to start"
+        " | Time to start (hh:mm) | Weekday to end | Month to end | Time to end (hh:mm)",
+        _set_recurring,
+        _show_recurring,
+    ),
+    _summer_row(
+        f"date {_DAY}:day_1 MONTH:month_1 {_YEAR}:year_1 HHMM:time_1"
+        f" {_DAY}:day_2 MONTH:month_2 {_YEAR}:year_2 HHMM:time_2 {_OFFSET}",
+        "Configure absolute summer time | Date to start | Month to start | Year to start"
+        " | Time to start (hh:mm) | Date to end | Month to end | Year to end"
+        " | Time to end (hh:mm)",
+        _set_dates,
+        _show_dates,
+    ),
+    _summer_row(
+        f"date MONTH:month_1 {_DAY}:day_1 {_YEAR}:year_1 HHMM:time_1"
+        f" MONTH:month_2 {_DAY}:day_2 {_YEAR}:year_2 HHMM:time_2 {_OFFSET}",
+        "Configure absolute summer time | Month to start | Date to start | Year to start"
+        " | Time to start (hh:mm) | Month to end | Date to end | Year to end"
+        " | Time to end (hh:mm)",
+        _set_dates,
+        lambda times: [],  # as the row before
     ),
 )

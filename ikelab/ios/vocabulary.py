@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ikelab.ios import parameters as kind
 from ikelab.ios.grammar import Kind
 from ikelab.ios.parameters import choice
+from ikelab.ios.zone import LAST
 from ikelab.wire.numbers import (
     AuthAlgorithm,
     AuthMethod,
@@ -133,6 +134,13 @@ DATABASE_LEVELS = choice(
         "names": ("names", "Certificate serial-number & subject name is saved to the database"),
     }
 )
+WEEKS = choice(
+    {
+        **{str(n): (n, "Week number of the month") for n in range(1, LAST)},
+        "first": (1, "First week of the month"),
+        "last": (LAST, "Last week of the month"),
+    }
+)
 
 KINDS: Mapping[str, Kind] = {
     "WORD": kind.WORD,
@@ -147,7 +155,10 @@ KINDS: Mapping[str, Kind] = {
     "FINGERPRINT": kind.FINGERPRINT,
     "TYPE7": kind.TYPE7,
     "MONTH": kind.MONTH,
+    "WEEKDAY": kind.WEEKDAY,
     "TIME": kind.TIME_OF_DAY,
+    "HHMM": kind.HOUR_AND_MINUTE,
+    "WEEK": WEEKS,
     "SERIAL": kind.Serial(),
     "IFNAME": kind.InterfaceName(),
     "A.B.C.D": kind.Address(),

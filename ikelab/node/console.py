@@ -16,7 +16,7 @@ from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
 from ikelab.ios.log_isakmp import Dialect
 from ikelab.ios.log_limit import LogLimit
-from ikelab.ios.parameters import MONTHS
+from ikelab.ios.parameters import MONTHS, number_of
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
@@ -254,12 +254,12 @@ class Console:
 def _set_clock(command: Command, now: Now, zone: Zone) -> ClockSet:
     """`clock set 14:58:59 2 april 2009`, in the node's zone."""
     arguments = command.arguments
-    word = arguments.text("month").lower()
-    month = next(n for n, name in enumerate(MONTHS, start=1) if name.startswith(word))
+    month = number_of(MONTHS, arguments.text("month"))
+    assert month is not None  # the grammar has seen it
     hour, minute, second = map(int, arguments.text("time").split(":"))
     try:
         date = datetime(
-            *(arguments.number("year"), month, arguments.number("day"), hour, minute, second),
+            *(arguments.number("year"), month + 1, arguments.number("day"), hour, minute, second),
             tzinfo=UTC,
         )
     except ValueError as error:

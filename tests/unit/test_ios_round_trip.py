@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from ikelab.ios.config import (
     TunnelConfig,
 )
 from ikelab.ios.config_text import format_config, read_config
-from ikelab.ios.zone import Stamps, Times, Zone
+from ikelab.ios.zone import Stamps, Summer, Times, Turn, Zone
 from ikelab.isakmp.policy import (
     AdmissionLimits,
     AggressivePeer,
@@ -213,9 +213,22 @@ def _is_sayable(minutes: int) -> bool:
 
 
 STAMPS = st.builds(Stamps, st.booleans(), st.booleans()) | st.just(Stamps(on=False))
+TURNS = st.builds(
+    Turn, st.integers(1, 5), st.integers(0, 6), st.integers(1, 12), st.integers(0, 1439)
+)
+MINUTES = st.datetimes(datetime(1993, 1, 1), datetime(2135, 12, 31), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(second=0, microsecond=0)
+)
+SUMMERS = (
+    st.builds(Summer, LABELS)
+    | st.builds(Summer, LABELS, TURNS, TURNS, st.integers(1, 1440))
+    | st.tuples(LABELS, MINUTES, MINUTES, st.integers(1, 1440))
+    .filter(lambda given: given[1] < given[2])
+    .map(lambda given: Summer(*given))
+)
 TIMES = st.builds(
     Times,
-    st.builds(Zone, LABELS, st.integers(-1439, 1439).filter(_is_sayable), st.none() | LABELS),
+    st.builds(Zone, LABELS, st.integers(-1439, 1439).filter(_is_sayable), st.none() | SUMMERS),
     STAMPS,
     STAMPS,
 )

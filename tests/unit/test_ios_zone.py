@@ -21,14 +21,14 @@ from ikelab.ios.show import show
 from ikelab.ios.snapshot import CertificateKind, CertificateRow, CrlRow, KeyRow, NodeSnapshot
 from ikelab.ios.snapshot import ServerRow as Server
 from ikelab.ios.text import date
-from ikelab.ios.zone import Times, Zone
+from ikelab.ios.zone import Summer, Times, Zone
 from ikelab.node.console import _set_clock
 from ikelab.pki.crl import Crl
 from ikelab.pki.events import CrlRefused, RequestSent
 from ikelab.types import Now
 
 EAST = ("clock timezone EST -5", "clock summer-time EDT recurring")
-EASTERN = Zone("EST", -300, "EDT")
+EASTERN = Zone("EST", -300, Summer("EDT"))
 
 
 def configured(*lines: str) -> RunningConfig:
@@ -75,7 +75,7 @@ def test_the_edges_of_all_dates_are_printed_in_utc() -> None:
 
 @given(st.datetimes(datetime(1993, 1, 1), datetime(2135, 1, 1)), st.integers(-1439, 1439))
 def test_a_date_that_is_shown_can_be_set_again(moment: datetime, minutes: int) -> None:
-    zone = Zone("A", minutes, "B")
+    zone = Zone("A", minutes, Summer("B"))
     utc = moment.replace(tzinfo=UTC)
     back = zone.utc(zone.local(utc)[0])
     assert back in (utc, utc - timedelta(hours=1))
@@ -93,7 +93,7 @@ def test_a_date_that_is_shown_can_be_set_again(moment: datetime, minutes: int) -
         ("clock timezone NST -3 30", Zone("NST", -210)),
         ("clock timezone IST 5 30", Zone("IST", 330)),
         ("clock timezone GMT 0", Zone("GMT", 0)),
-        ("clock summer-time EDT recurring", Zone("UTC", 0, "EDT")),
+        ("clock summer-time EDT recurring", Zone("UTC", 0, Summer("EDT"))),
     ],
 )
 def test_a_zone_is_read_printed_and_removed(line: str, zone: Zone) -> None:
@@ -105,7 +105,7 @@ def test_a_zone_is_read_printed_and_removed(line: str, zone: Zone) -> None:
 
 
 def test_zone_and_summer_time_are_removed_apart() -> None:
-    assert configured(*EAST, "no clock timezone").times.zone == Zone(summer="EDT")
+    assert configured(*EAST, "no clock timezone").times.zone == Zone(summer=Summer("EDT"))
     assert configured(*EAST, "no clock summer-time").times.zone == Zone("EST", -300)
     assert "clock" not in format_config(RunningConfig())
 
