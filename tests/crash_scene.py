@@ -181,6 +181,7 @@ class Host:
         answer, actions = self.router.serve(
             HttpIn("POST" if body else "GET", target, body), self.now
         )
+        answer = answer.sign(SeededRng(f"answer {len(self.notices)}"))
         assert answer.status == 200, answer
         self.later = actions
         return answer.body

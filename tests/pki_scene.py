@@ -146,7 +146,8 @@ class Scene:
         if host in self.down or host not in self.servers:
             return HttpFailed(request.handle, "connection refused")
         target = parts.path + ("?" + parts.query if parts.query else "")
-        out = self.servers[host].answer(HttpIn(request.method, target, request.body), self.now())
+        asked = HttpIn(request.method, target, request.body)
+        out = self.servers[host].answer(asked, self.now()).sign(self.rng)
         self.ca_notices += out.notices
         self.replies.append(out.body)
         reply = HttpReply(request.handle, out.status, out.content_type, out.body)

@@ -134,6 +134,7 @@ class Requester:
 
     def http(self, method: str, target: str, body: bytes = b"") -> HttpOut:
         out = self.server.answer(HttpIn(method, target, body), self.scene.now())
+        out = out.sign(self.scene.rng)
         self.scene.ca_notices += out.notices
         return out
 

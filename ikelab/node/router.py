@@ -163,7 +163,10 @@ class Router:
             yield
 
     def serve(self, request: HttpIn, now: Now) -> tuple[HttpOut, list[NodeAction]]:
-        """`ip http server`: SCEP and CRLs of the certificate server that is enabled."""
+        """`ip http server`: SCEP and CRLs of the certificate server that is enabled.
+
+        A CertRep is still to be signed: `HttpOut.sign`.
+        """
         for server in self.servers.values():
             if server.config.enabled:
                 answer = server.answer(request, now)

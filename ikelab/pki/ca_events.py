@@ -5,10 +5,13 @@ The notices are the audit trail: facts for the log, worded in `ios/log.py`. None
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ikelab.errors import PkiError
+from ikelab.pki.cert_rep import ToSign
 from ikelab.pki.store import RequestKind
+from ikelab.types import Rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +228,28 @@ CaNotice = (
 
 @dataclass(frozen=True, slots=True)
 class HttpOut:
-    """The answer to an `HttpIn`, with what happened on the way."""
+    """The answer to an `HttpIn`, with what happened on the way.
+
+    unsigned: its body is still to be made, of this.
+    """
 
     status: int
     content_type: str
     body: bytes = field(repr=False)
     notices: tuple[CaNotice, ...] = ()
+    unsigned: ToSign | None = None
+
+    def sign(self, rng: Rng) -> HttpOut:
+        """The same with its body, or 400 and a notice where the CertRep cannot be made."""
+        if self.unsigned is None:
+            return self
+        try:
+            return self.with_body(self.unsigned.sign(rng))
+        except PkiError as error:
+            server = self.unsigned.server
+            refused = RequestRefused(server, "HTTP", "", error.reason, error.detail)
+            return HttpOut(400, "text/plain", b"refused\n", (*self.notices, refused))
+
+    def with_body(self, body: bytes) -> HttpOut:
+        """The same, signed by somebody else."""
+        return replace(self, body=body, unsigned=None)

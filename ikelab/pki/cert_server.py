@@ -425,9 +425,10 @@ class CertificateServer(RequestDesk):
     # --- HTTP -------------------------------------------------------------------------------------
 
     def answer(self, request: HttpIn, now: Now) -> HttpOut:
-        """One HTTP request. Never raises PkiError: what is wrong becomes a status or a CertRep.
+        """One HTTP request; a CertRep is still to be signed: `HttpOut.sign`.
 
-        Errors of the store pass: a CA that cannot remember must not answer.
+        Never raises PkiError: what is wrong becomes a status or a CertRep. Errors of the store
+        pass: a CA that cannot remember must not answer.
         """
         notices = self._catch_up(now)
         try:
@@ -437,7 +438,6 @@ class CertificateServer(RequestDesk):
             return HttpOut(503, "text/plain", b"not in service\n", (*notices, refused))
         server = ScepServer(
             issuer,
-            self._rng,
             lambda: self._other_issuers(issuer),
             lambda: following(self.store, issuer.authority),
         )

@@ -2,8 +2,8 @@
 
 A router makes a `Transaction`, sends what `build_pkcs_req` and its kin give and reads the answer
 with `read_cert_rep`. A CA reads in three steps, so that it can answer whatever fails after the
-first: `read_message` (structure only), `verify_message`, `open_content`; it answers with
-`build_cert_rep`. HTTP, queues and decisions are elsewhere.
+first: `read_message` (structure only), `verify_message`, `open_content`; its answer is made in
+`cert_rep.py`. HTTP, queues and decisions are elsewhere.
 
 Weak algorithms: outside `mode: legacy` a message signed with MD5 or SHA-1, an RSA key under 1024
 bits and DES are refused with PkiError("weak-algorithm"); see `algorithms.py`.
@@ -21,11 +21,12 @@ from ikelab.errors import PkiError
 from ikelab.pki import cms, der, envelope
 from ikelab.pki.algorithms import hash_octets, public_key_info
 from ikelab.pki.name import is_printable, read_name
-from ikelab.pki.scep_numbers import FailInfo, MessageType, PkiStatus, fail_info_of
+from ikelab.pki.scep_numbers import Attribute, FailInfo, MessageType, PkiStatus, fail_info_of
 from ikelab.pki.x509 import Certificate, build_certificate
 from ikelab.types import Rng
 
 __all__ = [
+    "Attribute",
     "CA_CERTIFICATE_TYPE",
     "CA_RA_CERTIFICATES_TYPE",
     "CAPABILITIES_TYPE",
@@ -38,14 +39,15 @@ __all__ = [
     "PkiStatus",
     "ScepMessage",
     "Transaction",
+    "attributes",
     "build_cert_poll",
-    "build_cert_rep",
     "build_get_cert",
     "build_get_crl",
     "build_next_ca",
     "build_pkcs_req",
     "build_self_signed",
     "fail_info_of",
+    "numeric_attribute",
     "open_content",
     "parse_message",
     "read_cert_rep",
@@ -66,14 +68,6 @@ CA_RA_CERTIFICATES_TYPE = "application/x-x509-ca-ra-cert"
 NEXT_CA_CERTIFICATE_TYPE = "application/x-x509-next-ca-cert"
 PKI_MESSAGE_TYPE = "application/x-pki-message"
 CAPABILITIES_TYPE = "text/plain"
-
-_MESSAGE_TYPE = "2.16.840.1.113733.1.9.2"
-_PKI_STATUS = "2.16.840.1.113733.1.9.3"
-_FAIL_INFO = "2.16.840.1.113733.1.9.4"
-_SENDER_NONCE = "2.16.840.1.113733.1.9.5"
-_RECIPIENT_NONCE = "2.16.840.1.113733.1.9.6"
-_TRANSACTION_ID = "2.16.840.1.113733.1.9.7"
-_FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 
 _MAX_TRANSACTION_ID = 256
 _MAX_NONCE = 64  # Apple's agent has 8 octets, RFC 8894 has 16
@@ -124,7 +118,8 @@ def read_message(octets: bytes, known: Sequence[Certificate] = ()) -> ScepMessag
     values = info.attributes
     with der.reading("cms"):
         status, failure, kind = (
-            _number(values.get(dotted)) for dotted in (_PKI_STATUS, _FAIL_INFO, _MESSAGE_TYPE)
+            _number(values.get(name))
+            for name in (Attribute.PKI_STATUS, Attribute.FAIL_INFO, Attribute.MESSAGE_TYPE)
         )
         try:
             message_type = MessageType(-1 if kind is None else kind)
@@ -137,12 +132,12 @@ def read_message(octets: bytes, known: Sequence[Certificate] = ()) -> ScepMessag
         return ScepMessage(
             der=octets,
             message_type=message_type,
-            transaction_id=_transaction_id(values.get(_TRANSACTION_ID)),
-            sender_nonce=_nonce(values.get(_SENDER_NONCE)),
-            recipient_nonce=_nonce(values.get(_RECIPIENT_NONCE)),
+            transaction_id=_transaction_id(values.get(Attribute.TRANSACTION_ID)),
+            sender_nonce=_nonce(values.get(Attribute.SENDER_NONCE)),
+            recipient_nonce=_nonce(values.get(Attribute.RECIPIENT_NONCE)),
             pki_status=pki_status,
             fail_info=fail_info,
-            fail_info_text=_text(values.get(_FAIL_INFO_TEXT)),
+            fail_info_text=_text(values.get(Attribute.FAIL_INFO_TEXT)),
             digest=info.digest,
             signer=signer,
             envelope=envelope.read_envelope(signed.content) if signed.content else None,
@@ -385,21 +380,23 @@ def _build(
         signer=transaction.signer,
         key=transaction.key,
         digest=transaction.digest,
-        attributes=_attributes(kind, transaction.transaction_id, sender_nonce),
+        attributes=attributes(kind, transaction.transaction_id, sender_nonce),
         certificates=(transaction.signer.der,),
     )
 
 
-def _attributes(kind: MessageType, transaction_id: str, sender_nonce: bytes) -> list[bytes]:
+def attributes(kind: MessageType, transaction_id: str, sender_nonce: bytes) -> list[bytes]:
+    """The signed attributes that every message has."""
     tag = der.PRINTABLE_STRING if is_printable(transaction_id) else der.UTF8_STRING
     return [
-        _numeric(_MESSAGE_TYPE, kind),
-        cms.attribute(_TRANSACTION_ID, der.tlv(tag, transaction_id.encode())),
-        cms.attribute(_SENDER_NONCE, der.octet_string(sender_nonce)),
+        numeric_attribute(Attribute.MESSAGE_TYPE, kind),
+        cms.attribute(Attribute.TRANSACTION_ID, der.tlv(tag, transaction_id.encode())),
+        cms.attribute(Attribute.SENDER_NONCE, der.octet_string(sender_nonce)),
     ]
 
 
-def _numeric(dotted: str, number: int) -> bytes:
+def numeric_attribute(dotted: str, number: int) -> bytes:
+    """A signed attribute with a number, which SCEP writes in decimal digits."""
     return cms.attribute(dotted, der.tlv(der.PRINTABLE_STRING, str(number).encode()))
 
 
@@ -434,53 +431,3 @@ def read_cert_rep(
     _, content = open_content(message, [(transaction.signer, transaction.key)], legacy=legacy)
     certificates, crls = cms.read_degenerate(content)
     return CertRep(status, certificates=certificates, crls=crls)
-
-
-# --- the CA ---------------------------------------------------------------------------------------
-
-
-def build_cert_rep(
-    request: ScepMessage,
-    status: PkiStatus,
-    *,
-    ca: Certificate,
-    key: RSAPrivateKey,
-    sender_nonce: bytes,
-    rng: Rng,
-    certificates: Sequence[bytes] = (),
-    crls: Sequence[bytes] = (),
-    fail_info: FailInfo | None = None,
-    fail_info_text: str = "",
-    with_ca: bool = True,
-) -> bytes:
-    """CertRep in the request's own digest and cipher, encrypted for its signer.
-
-    SUCCESS carries certificates or crls (DER); FAILURE a fail_info; PENDING neither. with_ca:
-    put the CA's certificate beside the signature (strongSwan looks for it there). Raises
-    PkiError("key-too-short", "no-content").
-    """
-    attributes = _attributes(MessageType.CERT_REP, request.transaction_id, sender_nonce)
-    attributes.append(_numeric(_PKI_STATUS, status))
-    if request.sender_nonce:
-        nonce = der.octet_string(request.sender_nonce)
-        attributes.append(cms.attribute(_RECIPIENT_NONCE, nonce))
-    if status is PkiStatus.FAILURE:
-        reason = FailInfo.BAD_REQUEST if fail_info is None else fail_info
-        attributes.append(_numeric(_FAIL_INFO, reason))
-        if fail_info_text:
-            text = der.tlv(der.UTF8_STRING, fail_info_text.encode())
-            attributes.append(cms.attribute(_FAIL_INFO_TEXT, text))
-    content = None
-    if status is PkiStatus.SUCCESS:
-        if request.cipher is None:
-            raise PkiError("no-content", "a request without an envelope has no SUCCESS")
-        inner = cms.build_degenerate(certificates, crls)
-        content = envelope.build_envelope(inner, request.signer, request.cipher, rng)
-    return cms.build_signed(
-        content,
-        signer=ca,
-        key=key,
-        digest=request.digest,
-        attributes=attributes,
-        certificates=(ca.der,) if with_ca else (),
-    )

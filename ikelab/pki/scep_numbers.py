@@ -1,10 +1,22 @@
-"""Numbers of SCEP (RFC 8894 section 3.2.1), and which failInfo answers which error."""
+"""Numbers and names of SCEP (RFC 8894 section 3.2.1), and which failInfo answers which error."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from ikelab.errors import PkiError
+
+
+class Attribute(StrEnum):
+    """Types of signed attributes (RFC 8894 section 3.2.1); FAIL_INFO_TEXT is of section 3.2.1.5."""
+
+    MESSAGE_TYPE = "2.16.840.1.113733.1.9.2"
+    PKI_STATUS = "2.16.840.1.113733.1.9.3"
+    FAIL_INFO = "2.16.840.1.113733.1.9.4"
+    SENDER_NONCE = "2.16.840.1.113733.1.9.5"
+    RECIPIENT_NONCE = "2.16.840.1.113733.1.9.6"
+    TRANSACTION_ID = "2.16.840.1.113733.1.9.7"
+    FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 
 
 class MessageType(IntEnum):

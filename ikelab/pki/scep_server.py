@@ -1,4 +1,4 @@
-"""The CA's side of SCEP (RFC 8894) over HTTP: one request in, one reply out.
+"""The CA's side of SCEP (RFC 8894) over HTTP: one request in, one reply out, still to be signed.
 
 A request is the same as an earlier one if CA key, transactionID, PKCS#10, signer's key and the
 certificate renewed are the same; it then gets the same answer, whatever was lost on the way.
@@ -18,6 +18,7 @@ from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.algorithms import refuse_weak
 from ikelab.pki.ca_events import CaNotice, HttpIn, HttpOut, RequestQueued, RequestRefused
+from ikelab.pki.cert_rep import ToSign, UnsignedCertRep
 from ikelab.pki.cms import build_degenerate
 from ikelab.pki.envelope import find_recipient
 from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
@@ -41,7 +42,6 @@ from ikelab.pki.x509 import (
     load_request,
     names_match,
 )
-from ikelab.types import Rng
 
 # The GET of a request for RSA-4096 with its base64 and escapes is 9 KB.
 _MAX_TARGET = 16384
@@ -83,7 +83,6 @@ class ScepServer:
     def __init__(
         self,
         issuer: Issuer,
-        rng: Rng,
         others: Callable[[], Iterable[Issuer]] = lambda: (),
         following: Callable[[], Authority | None] = lambda: None,
     ) -> None:
@@ -93,7 +92,6 @@ class ScepServer:
         self._config = issuer.config
         self._store = issuer.store
         self._legacy = issuer.legacy
-        self._rng = rng
 
     # --- HTTP -------------------------------------------------------------------------------------
 
@@ -158,7 +156,8 @@ class ScepServer:
             parsed = scep.read_message(octets)
             asked = self._asked(parsed)
             answer, notices = asked._process(parsed, now)
-            return HttpOut(200, scep.PKI_MESSAGE_TYPE, asked._cert_rep(parsed, answer), notices)
+            unsigned = asked._to_sign(parsed, answer)
+            return HttpOut(200, scep.PKI_MESSAGE_TYPE, b"", notices, unsigned)
         except PkiError as error:
             return self._turned_away(400, error.reason, error.detail)
 
@@ -169,20 +168,18 @@ class ScepServer:
             return self
         others = (item for item in self._others() if find_recipient(envelope, item.signer))
         other = next(others, None)
-        return self if other is None else ScepServer(other, self._rng)
+        return self if other is None else ScepServer(other)
 
-    def _cert_rep(self, message: ScepMessage, answer: _Answer) -> bytes:
-        return scep.build_cert_rep(
+    def _to_sign(self, message: ScepMessage, answer: _Answer) -> ToSign:
+        reply = UnsignedCertRep.to(
             message,
             answer.status,
-            ca=self._issuer.signer,
-            key=self._issuer.authority.key,
-            sender_nonce=self._rng.draw("scep_nonce", scep.NONCE_LENGTH),
-            rng=self._rng,
             certificates=answer.certificates,
             crls=answer.crls,
             fail_info=answer.fail_info,
         )
+        issuer = self._issuer
+        return ToSign(self._config.name, reply, issuer.signer, issuer.authority.key)
 
     def _turned_away(self, status: int, reason: str, detail: str) -> HttpOut:
         refused = RequestRefused(self._config.name, "HTTP", "", reason, detail)

@@ -130,6 +130,10 @@ class Certificate:
     def __repr__(self) -> str:
         return f"<Certificate {brief_name(self.subject)} 0x{self.serial:X}>"
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Certificate], tuple[bytes]]:
+        """Pickled as its octets: libcrypto's keys cannot be."""
+        return _load_again, (self.der,)
+
     @property
     def is_self_issued(self) -> bool:
         """Whether subject and issuer are one name (not: whether it signed itself)."""
@@ -170,6 +174,10 @@ def load_certificate(octets: bytes, *, any_serial: bool = False) -> Certificate:
         tbs, algorithm, signature = outer.take(), outer.take(), outer.take().whole_octets()
         outer.finish()
         return _read_certificate(octets, tbs, algorithm, signature, any_serial)
+
+
+def _load_again(octets: bytes) -> Certificate:
+    return load_certificate(octets, any_serial=True)
 
 
 def _read_certificate(

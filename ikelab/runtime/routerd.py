@@ -48,8 +48,9 @@ from ikelab.runtime.http import HttpServer, fetch
 from ikelab.runtime.keys import OsDhKeys, OsRng, OsRsaKeys
 from ikelab.runtime.links import Links
 from ikelab.runtime.node_time import NodeTime, TimeAction, fact_of
-from ikelab.runtime.nodespec import NodeSpec
+from ikelab.runtime.nodespec import NodeKind, NodeSpec
 from ikelab.runtime.ping import ping
+from ikelab.runtime.signing import Signer
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
 from ikelab.runtime.tunnels import TunnelFacts, protected_tunnels
@@ -66,9 +67,12 @@ class OsKeys(OsRsaKeys, OsDhKeys):
 
 
 class RouterProcess:
-    """One router with everything it touches. Make it inside its namespace, in the running loop."""
+    """One router with everything it touches. Make it inside its namespace, in the running loop.
 
-    def __init__(self, spec: NodeSpec) -> None:
+    signer: of what its certificate server answers; by default this process.
+    """
+
+    def __init__(self, spec: NodeSpec, signer: Signer | None = None) -> None:
         self.spec = spec
         self._loop = asyncio.get_running_loop()
         lab_clock = LabClock.of(spec.lab_clock_path)
@@ -105,7 +109,8 @@ class RouterProcess:
         self._tunnel_facts = TunnelFacts()
         self._tunnels: dict[str, TunnelConfig] = {}
         self._web: HttpServer | None = None
-        self._answers = WebAnswers(self.router, self._clock.now, self._perform, self._settle)
+        sign = (signer or Signer()).sign
+        self._answers = WebAnswers(self.router, self._clock.now, self._perform, self._settle, sign)
         self._events: deque[NodeEvent] = deque()
         self._busy = False
         self._dropped: dict[str, float] = {}  # when a drop was told last, by reason
@@ -458,8 +463,8 @@ class RouterProcess:
         ]
 
 
-async def _run(spec: NodeSpec, ready_fd: int) -> None:
-    process = RouterProcess(spec)
+async def _run(spec: NodeSpec, ready_fd: int, signer: Signer) -> None:
+    process = RouterProcess(spec, signer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
@@ -482,9 +487,14 @@ def main(spec: NodeSpec, ready_fd: int) -> int:
     # IKEv1 is made of; the log is for what happens in the lab.
     warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signer = Signer()
+    if spec.kind is NodeKind.CA:
+        signer.fork(ready_fd)
     try:
-        asyncio.run(_run(spec, ready_fd))
+        asyncio.run(_run(spec, ready_fd, signer))
     except IkelabError as error:
         print(error, flush=True)
         return 1
+    finally:
+        signer.close()
     return 0

@@ -1,9 +1,13 @@
-"""What a router's web server answers: requests that come together wait for the disk together."""
+"""What a router's web server answers: requests that come together wait for the disk together.
+
+First all is decided and on the disk, then it is signed; so nobody holds an answer that a CA which
+is killed would not know of.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ikelab.errors import IkelabError
 from ikelab.node.events import NodeAction
@@ -18,7 +22,7 @@ class WebAnswers:
     """Answers for one router. Make it in the running loop.
 
     now: the router's clock. perform: carries out what the router asks for. settle: called when all
-    that came together is done with.
+    that came together is decided. sign: makes the bodies that are still to be made.
     """
 
     def __init__(
@@ -27,11 +31,13 @@ class WebAnswers:
         now: Callable[[], Now],
         perform: Callable[[list[NodeAction]], None],
         settle: Callable[[], None],
+        sign: Callable[[HttpOut], Awaitable[HttpOut]],
     ) -> None:
         self._router = router
         self._now = now
         self._perform = perform
         self._settle = settle
+        self._sign = sign
         self._loop = asyncio.get_running_loop()
         self._asked: list[tuple[HttpIn, asyncio.Future[HttpOut]]] = []
 
@@ -44,7 +50,10 @@ class WebAnswers:
         if not self._asked:
             self._loop.call_soon(self._serve_asked)
         self._asked.append((request, answer))
-        return await answer
+        decided = await answer
+        signed = await self._sign(decided)
+        self._perform(list(signed.notices[len(decided.notices) :]))
+        return signed
 
     def _serve_asked(self) -> None:
         asked, self._asked = self._asked, []

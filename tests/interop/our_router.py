@@ -141,7 +141,8 @@ def start_process(
     """Run the module with the spec's file; returns when the daemon answers. RuntimeError."""
     file = spec.run_dir / f"{spec.name}.json"
     fields = {"lab": spec.lab, "name": spec.name, "mode": spec.mode, "config": spec.config}
-    fields |= {"config_file": spec.config_file, "run_root": str(spec.run_root)}
+    fields |= {"kind": spec.kind.value, "config_file": spec.config_file}
+    fields |= {"run_root": str(spec.run_root)}
     file.write_text(json.dumps({**fields, "debugging": spec.debugging}))
     reading, writing = os.pipe()
     try:

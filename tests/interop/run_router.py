@@ -24,7 +24,7 @@ def read_spec(file: Path) -> NodeSpec:
     return NodeSpec(
         lab=fields["lab"],
         name=fields["name"],
-        kind=NodeKind.ROUTER,
+        kind=NodeKind(fields["kind"]),
         mode=fields["mode"],
         config=fields["config"],
         config_file=fields["config_file"],

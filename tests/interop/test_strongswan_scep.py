@@ -57,7 +57,7 @@ class StrongSwan:
 
     def _answer(self, server: CertificateServer) -> Callable[[HttpIn], HttpOut]:
         def answer(request: HttpIn) -> HttpOut:
-            out = server.answer(request, self.scene.now())
+            out = server.answer(request, self.scene.now()).sign(self.scene.rng)
             self.scene.ca_notices += out.notices
             return out
 

@@ -149,6 +149,7 @@ class Simnet:
         self.nat: NatBox | None = None
         self._random = random.Random(seed)
         self._seed = seed
+        self._signing = SimRng(f"{seed}/answers")
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -318,6 +319,7 @@ class Simnet:
                 target = url.path + (f"?{url.query}" if url.query else "")
                 given = HttpIn(request.method, target, request.body)
                 answer, actions = node.router.serve(given, self.now_of(node))
+                answer = answer.sign(self._signing)
                 self._carry_out(node, actions)
                 return HttpReply(request.handle, answer.status, answer.content_type, answer.body)
         return HttpFailed(request.handle, "connection refused")

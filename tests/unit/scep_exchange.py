@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikelab.pki import scep
 from ikelab.pki.algorithms import public_key_info
+from ikelab.pki.cert_rep import UnsignedCertRep
 from ikelab.pki.scep import PkiStatus
 from ikelab.pki.x509 import Certificate, build_name, build_request, load_certificate
 from tests.pki_samples import DAY, NOW, SampleRng, authority, rsa_key
@@ -16,7 +17,6 @@ SPOKE = "spoke.example.com"
 SPOKE_KEY = rsa_key(SPOKE)
 SUBJECT = build_name([[("hostname", SPOKE)]])
 NONCE = bytes(range(16))
-CA_NONCE = bytes(range(16, 32))
 
 
 def transaction(
@@ -53,17 +53,12 @@ def cert_rep(
     *,
     key: RSAPrivateKey = CA_KEY,
     ca: Certificate = CA,
+    with_ca: bool = True,
     **more: object,
 ) -> bytes:
-    return scep.build_cert_rep(
-        scep.parse_message(octets, legacy=True),
-        status,
-        ca=ca,
-        key=key,
-        sender_nonce=CA_NONCE,
-        rng=SampleRng(),
-        **more,  # type: ignore[arg-type]
-    )
+    message = scep.parse_message(octets, legacy=True)
+    reply = UnsignedCertRep.to(message, status, **more)  # type: ignore[arg-type]
+    return reply.sign(ca, key, SampleRng(), with_ca=with_ca)
 
 
 def read(octets: bytes, ours: scep.Transaction, **more: object) -> scep.CertRep:

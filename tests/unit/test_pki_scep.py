@@ -7,13 +7,13 @@ import pytest
 from ikelab.errors import PkiError
 from ikelab.pki import cms, scep
 from ikelab.pki.algorithms import public_key_info
+from ikelab.pki.cert_rep import UnsignedCertRep
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus
 from ikelab.pki.x509 import load_request
 from tests.pki_samples import SampleRng, authority, crl_of, refused, router, rsa_key
 from tests.unit.scep_exchange import (
     CA,
     CA_KEY,
-    CA_NONCE,
     NONCE,
     SPOKE_KEY,
     SUBJECT,
@@ -102,15 +102,10 @@ def test_weak_request_can_still_be_read_to_be_refused_in_words() -> None:
     with pytest.raises(PkiError) as caught:
         scep.verify_message(message)
     assert scep.fail_info_of(caught.value) is FailInfo.BAD_ALG
-    answer = scep.build_cert_rep(
-        message,
-        PkiStatus.FAILURE,
-        ca=CA,
-        key=CA_KEY,
-        sender_nonce=CA_NONCE,
-        rng=SampleRng(),
-        fail_info=scep.fail_info_of(caught.value),
+    reply = UnsignedCertRep.to(
+        message, PkiStatus.FAILURE, fail_info=scep.fail_info_of(caught.value)
     )
+    answer = reply.sign(CA, CA_KEY, SampleRng())
     assert scep.read_message(answer).fail_info is FailInfo.BAD_ALG
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ikelab.pki import scep
+from ikelab.pki.cert_rep import UnsignedCertRep
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus
 from ikelab.pki.x509 import build_certificate, load_certificate, load_request
 from tests.pki_samples import (
@@ -27,7 +28,7 @@ from tests.pki_samples import (
     pem_key,
     rsa_key,
 )
-from tests.unit.scep_exchange import CA_KEY, CA_NONCE, pkcs_req, transaction
+from tests.unit.scep_exchange import CA_KEY, pkcs_req, transaction
 
 
 @pytest.mark.interop
@@ -95,16 +96,13 @@ class _Server(ThreadingHTTPServer):
         if message.message_type in (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ):
             self.request = content
         status, self.status = self.status, PkiStatus.SUCCESS
-        return scep.build_cert_rep(
+        reply = UnsignedCertRep.to(
             message,
             status,
-            ca=self.ca,
-            key=self.key,
-            sender_nonce=CA_NONCE,
-            rng=SampleRng(),
-            certificates=[self.issue()] if status is PkiStatus.SUCCESS else (),
+            certificates=(self.issue(),) if status is PkiStatus.SUCCESS else (),
             fail_info=FailInfo.BAD_TIME if status is PkiStatus.FAILURE else None,
         )
+        return reply.sign(self.ca, self.key, SampleRng())
 
 
 class _Handler(BaseHTTPRequestHandler):

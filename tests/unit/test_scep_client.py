@@ -10,6 +10,7 @@ import pytest
 from ikelab.errors import PkiError
 from ikelab.pki import scep
 from ikelab.pki.algorithms import key_identifier, public_key_info
+from ikelab.pki.cert_rep import UnsignedCertRep
 from ikelab.pki.cms import build_degenerate
 from ikelab.pki.enrollment_events import Authenticate, Enroll
 from ikelab.pki.events import EnrollmentFailed, HttpReply, HttpRequest
@@ -159,16 +160,11 @@ def answering_with(scene: Scene, *certificates: bytes) -> None:
     assert authority is not None
 
     def answer(request: HttpRequest, reply: HttpReply) -> HttpReply:
-        body = scep.build_cert_rep(
-            scep.read_message(request.body),
-            PkiStatus.SUCCESS,
-            ca=load_certificate(authority.certificate),
-            key=authority.key,
-            sender_nonce=bytes(16),
-            rng=SeededRng("other answer"),
-            certificates=certificates,
+        other = UnsignedCertRep.to(
+            scep.read_message(request.body), PkiStatus.SUCCESS, certificates=certificates
         )
-        return replace(reply, body=body)
+        ca = load_certificate(authority.certificate)
+        return replace(reply, body=other.sign(ca, authority.key, SeededRng("other answer")))
 
     scene.tamper = answer
 
