@@ -149,6 +149,7 @@ class Simnet:
         self.nat: NatBox | None = None
         self._random = random.Random(seed)
         self._seed = seed
+        self._added: Counter[str] = Counter()
         self._signing = SimRng(f"{seed}/answers")
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -177,10 +178,11 @@ class Simnet:
         """Boot a node. nvram, stores: what it and its servers knew before."""
         name = config.hostname
         seed = f"{self._seed}/{name}"
+        self._added[name] += 1  # a node that takes another's place draws other octets
         router = Router(
             config,
             mode,  # type: ignore[arg-type]
-            rng=SimRng(seed),
+            rng=SimRng(f"{seed}/{self._added[name]}"),
             keys=SimKeys(seed),
             nvram=nvram or SqliteNvram(":memory:"),
             open_store=lambda server: stores.get(server) or SqliteCaStore(":memory:"),

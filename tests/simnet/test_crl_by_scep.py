@@ -91,7 +91,7 @@ def test_a_ca_that_gives_no_crl_leaves_the_spoke_outside(
     def serve(request, now):  # type: ignore[no-untyped-def]
         answer, actions = plain(request, now)
         if request.method == "POST" and status == 200:
-            answer = replace(answer, body=b"no CMS")
+            answer = replace(answer, body=b"no CMS", unsigned=None)
         return replace(answer, status=status), actions
 
     monkeypatch.setattr(subca, "serve", serve)
