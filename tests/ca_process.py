@@ -43,6 +43,12 @@ class OurCa(OurRouter):
         """Of the process."""
         return self._process.pid
 
+    @property
+    def children(self) -> list[int]:
+        """Of that process: the one that signs for it."""
+        file = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in file.read_text().split()]
+
 
 @contextmanager
 def our_ca(*lines: str, mode: LabMode = "modern", files: Path | None = None) -> Iterator[OurCa]:

@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -117,14 +116,9 @@ def test_what_cannot_be_signed_is_refused_and_told() -> None:
     assert isinstance(told, RequestRefused) and told.reason == "key-too-short"
 
 
-def signer_of(pid: int) -> int:
-    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
-
-
 def test_it_ends_with_a_server_that_is_killed() -> None:
     with our_ca("grant auto") as ca:
-        descriptor = os.pidfd_open(signer_of(ca.pid))
+        descriptor = os.pidfd_open(ca.children[0])
         os.kill(ca.pid, signal.SIGKILL)
         ended, _, _ = select.select([descriptor], [], [], 10)
         os.close(descriptor)
@@ -140,7 +134,7 @@ def test_a_server_whose_signer_is_killed_goes_on() -> None:
     with our_ca("grant auto") as ca:
         client = asyncio.run(client_of(ca.port))
         before = asyncio.run(enroll(ca.port, client))
-        os.kill(signer_of(ca.pid), signal.SIGKILL)
+        os.kill(ca.children[0], signal.SIGKILL)
         after = asyncio.run(enroll(ca.port, client))
         assert sorted(before + after) == list(range(2, 10))
         assert "the signing process has ended" in ca.log
