@@ -14,9 +14,10 @@ row in `system_commands.py` is all there is to it:
     )
 
 `attribute` is for one attribute with a default, `flag` for a truth value, `row` for anything else
-(edit, undo and read are given as functions); `enter_row` makes a section, `exec_row` a command that
-the node carries out under the row's name. The order of rows is the order of the running-config.
-Words with fixed values (`md5`) and kinds of words (`A.B.C.D`) are in `vocabulary.py`.
+(edit, undo and read are given as functions); `enter` makes a section that has a name, `exec_row` a
+command that the node carries out under the row's name. The order of rows is the order of the
+running-config. Words with fixed values (`md5`) and kinds of words (`A.B.C.D`) are in
+`vocabulary.py`.
 
 A command without effect here is not in the table: it is refused, never ignored.
 """

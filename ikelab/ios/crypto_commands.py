@@ -8,7 +8,7 @@ from dataclasses import replace
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import DEFAULT_KEYRING, RunningConfig
-from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
+from ikelab.ios.row import Mode, Row, Shown, named_section, shown
 from ikelab.ios.system_commands import GLOBAL
 from ikelab.isakmp.nat_t import KEEPALIVE_SECONDS
 from ikelab.isakmp.policy import (
@@ -27,35 +27,21 @@ from ikelab.wire.numbers import (
     Group,
 )
 
-POLICY: Section[IsakmpPolicy] = Section(
+POLICY = named_section(
     Mode.CONFIG_ISAKMP,
-    lambda config, key: config.policies[int(key)],
-    lambda config, key, new: replace(config, policies={**config.policies, int(key): new}),
+    "policies",
+    lambda priority: IsakmpPolicy(int(priority)),
+    argument="priority",
+    index=int,
 )
-PROFILE: Section[IsakmpProfile] = Section(
-    Mode.CONF_ISA_PROF,
-    lambda config, key: config.profiles[key],
-    lambda config, key, new: replace(config, profiles={**config.profiles, key: new}),
-)
-KEYRING: Section[Keyring] = Section(
-    Mode.CONF_KEYRING,
-    lambda config, key: config.keyrings[key],
-    lambda config, key, new: replace(config, keyrings={**config.keyrings, key: new}),
-)
-TRANSFORM_SET: Section[TransformSet] = Section(
+PROFILE = named_section(Mode.CONF_ISA_PROF, "profiles", IsakmpProfile)
+KEYRING = named_section(Mode.CONF_KEYRING, "keyrings", Keyring)
+TRANSFORM_SET = named_section(
     Mode.CFG_CRYPTO_TRANS,
-    lambda config, key: config.transform_sets[key],
-    lambda config, key, new: replace(config, transform_sets={**config.transform_sets, key: new}),
+    "transform_sets",
+    lambda name: TransformSet(name, EspTransform.ESP_AES, 128, None),
 )
-IPSEC_PROFILE: Section[IpsecProfile] = Section(
-    Mode.IPSEC_PROFILE,
-    lambda config, key: config.ipsec_profiles[key],
-    lambda config, key, new: replace(config, ipsec_profiles={**config.ipsec_profiles, key: new}),
-)
-
-
-def _name(arguments: Arguments) -> str:
-    return arguments.text("name")
+IPSEC_PROFILE = named_section(Mode.IPSEC_PROFILE, "ipsec_profiles", IpsecProfile)
 
 
 # --- crypto isakmp policy ---------------------------------------------------------------------
@@ -118,17 +104,6 @@ POLICY_ROWS = (
 )
 
 
-def _add_policy(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    priority = arguments.number("priority")
-    policy = config.policies.get(priority, IsakmpPolicy(priority))
-    return replace(config, policies={**config.policies, priority: policy})
-
-
-def _remove_policy(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    priority = arguments.number("priority")
-    return replace(config, policies={n: p for n, p in config.policies.items() if n != priority})
-
-
 # --- crypto isakmp profile --------------------------------------------------------------------
 
 
@@ -176,17 +151,6 @@ PROFILE_ROWS = (
 )
 
 
-def _add_profile(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    profile = config.profiles.get(name, IsakmpProfile(name))
-    return replace(config, profiles={**config.profiles, name: profile})
-
-
-def _remove_profile(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    return replace(config, profiles={n: p for n, p in config.profiles.items() if n != name})
-
-
 # --- pre-shared keys --------------------------------------------------------------------------
 
 
@@ -228,19 +192,13 @@ KEYRING_ROWS = (
 )
 
 
-def _add_keyring(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
+def _add_keyring(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
+    name = arguments.text("name")
     if name == DEFAULT_KEYRING:
         raise ConfigError(
             f"The keyring {name} is filled by `crypto isakmp key`", hint="take another name"
         )
-    keyring = config.keyrings.get(name, Keyring(name))
-    return replace(config, keyrings={**config.keyrings, name: keyring})
-
-
-def _remove_keyring(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    return replace(config, keyrings={n: k for n, k in config.keyrings.items() if n != name})
+    return KEYRING.add(config, key, arguments)
 
 
 def _add_default_key(config: RunningConfig, arguments: Arguments) -> RunningConfig:
@@ -263,26 +221,19 @@ def _default_keys(config: RunningConfig) -> list[Shown]:
 # --- crypto ipsec -----------------------------------------------------------------------------
 
 
-def _add_transform_set(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
+def _add_transform_set(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
     aes = "encryption" not in arguments
-    new = TransformSet(
-        name,
-        EspTransform(arguments.number("encryption", EspTransform.ESP_AES)),
-        arguments.number("key_length", 128) if aes else None,
-        AuthAlgorithm(arguments.number("authentication"))
+    config = TRANSFORM_SET.add(config, key, arguments)
+    name = arguments.text("name")
+    changed = replace(
+        TRANSFORM_SET.get(config, name),
+        encryption=EspTransform(arguments.number("encryption", EspTransform.ESP_AES)),
+        key_length=arguments.number("key_length", 128) if aes else None,
+        authentication=AuthAlgorithm(arguments.number("authentication"))
         if "authentication" in arguments
         else None,
     )
-    known = config.transform_sets.get(name)
-    new = replace(new, mode=known.mode) if known else new
-    return replace(config, transform_sets={**config.transform_sets, name: new})
-
-
-def _remove_transform_set(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    kept = {n: t for n, t in config.transform_sets.items() if n != name}
-    return replace(config, transform_sets=kept)
+    return TRANSFORM_SET.put(config, name, changed)
 
 
 def _transform_sets(config: RunningConfig, *, aes: bool) -> Iterable[Shown]:
@@ -356,18 +307,6 @@ IPSEC_PROFILE_ROWS = (
 )
 
 
-def _add_ipsec_profile(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    profile = config.ipsec_profiles.get(name, IpsecProfile(name))
-    return replace(config, ipsec_profiles={**config.ipsec_profiles, name: profile})
-
-
-def _remove_ipsec_profile(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    kept = {n: p for n, p in config.ipsec_profiles.items() if n != name}
-    return replace(config, ipsec_profiles=kept)
-
-
 def _nat_keepalive(config: RunningConfig) -> list[Shown]:
     if config.nat_keepalive is None:
         return [Shown(Arguments(), negative=True)]
@@ -380,24 +319,17 @@ def _nat_transparency(config: RunningConfig) -> list[Shown]:
 
 
 CRYPTO_ROWS = (
-    enter_row(
+    KEYRING.enter(
         "crypto keyring LABEL:name",
         "Key ring commands | Name of Keyring",
-        Mode.CONF_KEYRING,
-        _add_keyring,
-        _remove_keyring,
-        lambda config: [shown(name=n) for n in config.keyrings if n != DEFAULT_KEYRING],
-        _name,
+        add=_add_keyring,
+        read=lambda config: [shown(name=n) for n in config.keyrings if n != DEFAULT_KEYRING],
     ),
-    enter_row(
+    POLICY.enter(
         "crypto isakmp policy <1-10000>:priority",
         "Configure ISAKMP policy | Set policy for an ISAKMP protection suite"
         " | Priority of protection suite",
-        Mode.CONFIG_ISAKMP,
-        _add_policy,
-        _remove_policy,
-        lambda config: [shown(priority=n) for n in sorted(config.policies)],
-        lambda arguments: arguments.text("priority"),
+        read=lambda config: [shown(priority=n) for n in sorted(config.policies)],
     ),
     GLOBAL.row(
         "crypto isakmp key WORD:key address A.B.C.D:address [A.B.C.D:mask]",
@@ -439,44 +371,27 @@ CRYPTO_ROWS = (
         "Set the identity which ISAKMP will use",
         "identity",
     ),
-    enter_row(
+    PROFILE.enter(
         "crypto isakmp profile LABEL:name",
         "Define ISAKMP Profiles | Name of isakmp profile",
-        Mode.CONF_ISA_PROF,
-        _add_profile,
-        _remove_profile,
-        lambda config: [shown(name=name) for name in config.profiles],
-        _name,
         notice="% A profile is deemed incomplete until it has match identity statements",
     ),
-    enter_row(
+    TRANSFORM_SET.enter(
         "crypto ipsec transform-set LABEL:name ESP_CIPHER:encryption [ESP_HASH:authentication]",
         "Configure IPSEC policy | Define transform and settings | Transform set tag",
-        Mode.CFG_CRYPTO_TRANS,
-        _add_transform_set,
-        _remove_transform_set,
-        lambda config: _transform_sets(config, aes=False),
-        _name,
+        add=_add_transform_set,
+        read=lambda config: _transform_sets(config, aes=False),
         no="crypto ipsec transform-set LABEL:name [LINE:transforms]",
     ),
-    enter_row(
+    TRANSFORM_SET.enter(
         "crypto ipsec transform-set LABEL:name esp-aes [AES_BITS:key_length]"
         " [ESP_HASH:authentication]",
         "ESP transform using AES cipher",
-        Mode.CFG_CRYPTO_TRANS,
-        _add_transform_set,
-        _remove_transform_set,
-        lambda config: _transform_sets(config, aes=True),
-        _name,
+        add=_add_transform_set,
+        read=lambda config: _transform_sets(config, aes=True),
         no="crypto ipsec transform-set LABEL:name [LINE:transforms]",
     ),
-    enter_row(
-        "crypto ipsec profile LABEL:name",
-        "Configure an ipsec policy profile | Profile name",
-        Mode.IPSEC_PROFILE,
-        _add_ipsec_profile,
-        _remove_ipsec_profile,
-        lambda config: [shown(name=name) for name in config.ipsec_profiles],
-        _name,
+    IPSEC_PROFILE.enter(
+        "crypto ipsec profile LABEL:name", "Configure an ipsec policy profile | Profile name"
     ),
 )

@@ -13,32 +13,16 @@ from dataclasses import replace
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import DEFAULT_KEYRING, DPD_RETRY, RunningConfig
 from ikelab.ios.crypto_commands import KEYRING
-from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown
+from ikelab.ios.row import Mode, Row, Shown, named_section, shown
 from ikelab.ios.system_commands import GLOBAL
 from ikelab.isakmp.policy import AggressivePeer, Keepalive, Keyring, PreSharedKey
 from ikelab.wire.numbers import IdType
 
-PEER: Section[AggressivePeer] = Section(
-    Mode.CONFIG_ISAKMP_PEER,
-    lambda config, key: config.aggressive_peers[key],
-    lambda config, key, new: replace(
-        config, aggressive_peers={**config.aggressive_peers, key: new}
-    ),
+PEER = named_section(
+    Mode.CONFIG_ISAKMP_PEER, "aggressive_peers", AggressivePeer, argument="address"
 )
 
 # --- crypto isakmp peer -----------------------------------------------------------------------
-
-
-def _add_peer(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    address = arguments.text("address")
-    peer = config.aggressive_peers.get(address, AggressivePeer(address))
-    return replace(config, aggressive_peers={**config.aggressive_peers, address: peer})
-
-
-def _remove_peer(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    address = arguments.text("address")
-    kept = {one: peer for one, peer in config.aggressive_peers.items() if one != address}
-    return replace(config, aggressive_peers=kept)
 
 
 def _endpoint_row(word: str, kind: str, help_text: str, id_type: IdType) -> Row:
@@ -176,13 +160,8 @@ AGGRESSIVE_ROWS = (
         lambda config, _: replace(config, aggressive_mode=True),
         lambda config: [Shown(Arguments(), negative=True)] if config.aggressive_mode else [],
     ),
-    enter_row(
+    PEER.enter(
         "crypto isakmp peer address A.B.C.D:address",
         "Set peer policy | Peer address | IP address of the peer",
-        Mode.CONFIG_ISAKMP_PEER,
-        _add_peer,
-        _remove_peer,
-        lambda config: [shown(address=address) for address in config.aggressive_peers],
-        lambda arguments: arguments.text("address"),
     ),
 )

@@ -7,17 +7,13 @@ from dataclasses import replace
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import RunningConfig
-from ikelab.ios.row import Mode, Section, Shown, enter_row, shown
+from ikelab.ios.row import Mode, Shown, named_section, shown
 from ikelab.ios.server_commands import SERVER_ENTRY
 from ikelab.ios.system_commands import GLOBAL
 from ikelab.ios.type7 import decode_type7, encode_type7
 from ikelab.pki.config import TrustpointConfig
 
-TRUSTPOINT: Section[TrustpointConfig] = Section(
-    Mode.CA_TRUSTPOINT,
-    lambda config, key: config.trustpoints[key],
-    lambda config, key, new: replace(config, trustpoints={**config.trustpoints, key: new}),
-)
+TRUSTPOINT = named_section(Mode.CA_TRUSTPOINT, "trustpoints", TrustpointConfig)
 
 
 def _name(arguments: Arguments) -> str:
@@ -207,17 +203,11 @@ TRUSTPOINT_ROWS = (
 )
 
 
-def _add_trustpoint(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
-    trustpoint = config.trustpoints.get(name, TrustpointConfig(name))
-    return replace(config, trustpoints={**config.trustpoints, name: trustpoint})
-
-
-def _remove_trustpoint(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = _name(arguments)
+def _remove_trustpoint(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
+    name = arguments.text("name")
     if name not in config.trustpoints:
         raise ConfigError(f"Can't find trustpoint {name}")
-    return replace(config, trustpoints={n: t for n, t in config.trustpoints.items() if n != name})
+    return TRUSTPOINT.remove(config, key, arguments)
 
 
 def _add_key_pair(config: RunningConfig, arguments: Arguments) -> RunningConfig:
@@ -262,13 +252,9 @@ PKI_ROWS = (
         once=True,
     ),
     SERVER_ENTRY,
-    enter_row(
+    TRUSTPOINT.enter(
         "crypto pki trustpoint LABEL:name",
         "Define a CA trustpoint | CA Server Name",
-        Mode.CA_TRUSTPOINT,
-        _add_trustpoint,
-        _remove_trustpoint,
-        lambda config: [shown(name=name) for name in config.trustpoints],
-        _name,
+        remove=_remove_trustpoint,
     ),
 )

@@ -6,7 +6,7 @@ an edit of the configuration with its `no` form and its reading back for the run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -182,6 +182,97 @@ class Section(Generic[S]):
         return whole
 
 
+@dataclass(frozen=True, slots=True)
+class NamedSection(Section[S]):
+    """One of several sections of a kind, each with a name. all, put_all: the whole mapping of them.
+
+    The rest as in `named_section`.
+    """
+
+    all: Callable[[RunningConfig], Mapping[str | int, S]]
+    put_all: Callable[[RunningConfig, Mapping[str | int, S]], RunningConfig]
+    make: Callable[[str], S]
+    argument: str
+    index: Callable[[str], str | int]
+
+    def add(self, config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
+        """Make the section that a row names where it is new."""
+        name = arguments.text(self.argument)
+        known = self.all(config).get(self.index(name), self.make(name))
+        return self.put(config, name, known)
+
+    def remove(self, config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
+        """Without the section that a row names."""
+        gone = self.index(arguments.text(self.argument))
+        kept = {key: part for key, part in self.all(config).items() if key != gone}
+        return self.put_all(config, kept)
+
+    def lines(self, config: RunningConfig) -> Iterable[Shown]:
+        """A line for each, in the order in which they were made."""
+        return [shown(**{self.argument: key}) for key in self.all(config)]
+
+    def enter(
+        self,
+        grammar: str,
+        help_text: str,
+        *,
+        add: Edit | None = None,
+        remove: Edit | None = None,
+        read: Callable[[RunningConfig], Iterable[Shown]] | None = None,
+        no: str = "",
+        notice: str = "",
+    ) -> Row:
+        """A global row that makes a section where it is new, and enters it.
+
+        add, remove, read: instead of what every section does. no: as in `row`.
+        """
+        compiled = compile_grammar(grammar, words_of(help_text), KINDS)
+        listed = read or self.lines
+        return Row(
+            (Mode.CONFIG,),
+            compiled,
+            edit=add or self.add,
+            undo=remove or self.remove,
+            undo_grammar=compile_grammar(no, [], KINDS) if no else compiled,
+            read=lambda config, _: listed(config),
+            enters=self.mode,
+            key=lambda arguments: arguments.text(self.argument),
+            notice=notice,
+        )
+
+
+def named_section(
+    mode: Mode,
+    attribute: str,
+    make: Callable[[str], S],
+    *,
+    argument: str = "name",
+    index: Callable[[str], str | int] = str,
+) -> NamedSection[S]:
+    """The sections that the configuration keeps in one attribute, a mapping.
+
+    make: a new one of a name. argument: what the entering row binds the name to. index: the key of
+    the mapping for a name.
+    """
+
+    def find(config: RunningConfig) -> Mapping[str | int, S]:
+        return cast("Mapping[str | int, S]", getattr(config, attribute))
+
+    def put_all(config: RunningConfig, parts: Mapping[str | int, S]) -> RunningConfig:
+        return with_attribute(config, attribute, parts)
+
+    return NamedSection(
+        mode,
+        lambda config, key: find(config)[index(key)],
+        lambda config, key, new: put_all(config, {**find(config), index(key): new}),
+        find,
+        put_all,
+        make,
+        argument,
+        index,
+    )
+
+
 def with_attribute(section: S, name: str, value: object) -> S:
     """The section with one attribute, named by a string, changed."""
     return replace(section, **{name: value})
@@ -193,30 +284,3 @@ def default_of(section: object, name: str) -> Value | None:
     if found.default is MISSING:
         raise TypeError(f"{type(section).__name__}.{name} has no default")
     return cast("Value | None", found.default)
-
-
-def enter_row(
-    grammar: str,
-    help_text: str,
-    enters: Mode,
-    edit: Edit,
-    undo: Edit,
-    read: Callable[[RunningConfig], Iterable[Shown]],
-    key: Callable[[Arguments], str],
-    *,
-    no: str = "",
-    notice: str = "",
-) -> Row:
-    """A global row that makes a section where it is new, and enters it."""
-    compiled = compile_grammar(grammar, words_of(help_text), KINDS)
-    return Row(
-        (Mode.CONFIG,),
-        compiled,
-        edit=edit,
-        undo=undo,
-        undo_grammar=compile_grammar(no, [], KINDS) if no else compiled,
-        read=lambda config, _: read(config),
-        enters=enters,
-        key=key,
-        notice=notice,
-    )

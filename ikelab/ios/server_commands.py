@@ -9,15 +9,11 @@ from datetime import timedelta
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import RunningConfig
-from ikelab.ios.row import Mode, Row, Section, Shown, enter_row, shown, with_attribute
+from ikelab.ios.row import Mode, Row, Shown, named_section, shown, with_attribute
 from ikelab.ios.type7 import decode_type7, encode_type7
 from ikelab.pki.config import CertServerConfig
 
-SERVER: Section[CertServerConfig] = Section(
-    Mode.CS_SERVER,
-    lambda config, key: config.servers[key],
-    lambda config, key, new: replace(config, servers={**config.servers, key: new}),
-)
+SERVER = named_section(Mode.CS_SERVER, "servers", CertServerConfig)
 
 
 def _span(arguments: Arguments) -> timedelta:
@@ -234,25 +230,14 @@ SERVER_ROWS = (
 )
 
 
-def _add_server(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = arguments.text("name")
-    server = config.servers.get(name, CertServerConfig(name))
-    return replace(config, servers={**config.servers, name: server})
-
-
-def _remove_server(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = arguments.text("name")
-    if name not in config.servers:
+def _remove_server(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
+    if arguments.text("name") not in config.servers:
         raise ConfigError("Cannot find Certificate Server")
-    return replace(config, servers={n: s for n, s in config.servers.items() if n != name})
+    return SERVER.remove(config, key, arguments)
 
 
-SERVER_ENTRY = enter_row(
+SERVER_ENTRY = SERVER.enter(
     "crypto pki server LABEL:name",
     "Public Key components | Enable Certificate Server | Certificate Server Name",
-    Mode.CS_SERVER,
-    _add_server,
-    _remove_server,
-    lambda config: [shown(name=name) for name in config.servers],
-    lambda arguments: arguments.text("name"),
+    remove=_remove_server,
 )

@@ -16,36 +16,36 @@ from ikelab.ios.config import (
     check_prefix,
     interface_order,
 )
-from ikelab.ios.row import Mode, Row, Section, Shown, default_of, enter_row, shown, with_attribute
+from ikelab.ios.row import (
+    Mode,
+    Row,
+    Section,
+    Shown,
+    default_of,
+    named_section,
+    shown,
+    with_attribute,
+)
 
 GLOBAL: Section[RunningConfig] = Section(
     Mode.CONFIG, lambda config, _: config, lambda _, __, new: new
-)
-
-INTERFACE: Section[InterfaceConfig] = Section(
-    Mode.CONFIG_IF,
-    lambda config, key: config.interfaces[key],
-    lambda config, key, new: replace(config, interfaces={**config.interfaces, key: new}),
 )
 
 
 # --- interface --------------------------------------------------------------------------------
 
 
-def _add_interface(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = arguments.text("name")
-    tunnel = TunnelConfig() if name.startswith("Tunnel") else None
-    known = config.interfaces.get(name, InterfaceConfig(name, tunnel=tunnel))
-    return replace(config, interfaces={**config.interfaces, name: known})
+def _new_interface(name: str) -> InterfaceConfig:
+    return InterfaceConfig(name, tunnel=TunnelConfig() if name.startswith("Tunnel") else None)
 
 
-def _remove_interface(config: RunningConfig, _: str, arguments: Arguments) -> RunningConfig:
-    name = arguments.text("name")
-    if not name.startswith("Tunnel"):
+INTERFACE = named_section(Mode.CONFIG_IF, "interfaces", _new_interface)
+
+
+def _remove_interface(config: RunningConfig, key: str, arguments: Arguments) -> RunningConfig:
+    if not arguments.text("name").startswith("Tunnel"):
         raise ConfigError("Removal of physical interfaces is not permitted")
-    return replace(
-        config, interfaces={key: one for key, one in config.interfaces.items() if key != name}
-    )
+    return INTERFACE.remove(config, key, arguments)
 
 
 def _interfaces(config: RunningConfig) -> list[Shown]:
@@ -226,14 +226,11 @@ HOST_ROWS = (
 )
 
 NETWORK_ROWS = (
-    enter_row(
+    INTERFACE.enter(
         "interface IFNAME:name",
         "Select an interface to configure | Interface such as GigabitEthernet0/0 or Tunnel1",
-        Mode.CONFIG_IF,
-        _add_interface,
-        _remove_interface,
-        _interfaces,
-        lambda arguments: arguments.text("name"),
+        remove=_remove_interface,
+        read=_interfaces,
     ),
     GLOBAL.flag(
         "ip http server",
