@@ -27,11 +27,11 @@ import inspect
 import json
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self, cast
 
 from ikelab.errors import ConfigError, IkelabError, LabError
@@ -170,6 +170,21 @@ class ControlServer:
             return {"ok": False, "error": {"kind": "bug", "reason": f"internal error: {error!r}"}}
 
 
+async def serve_until_stopped(path: Path, handlers: Mapping[str, Handler], ready: int) -> None:
+    """Be a node that only answers: until SIGTERM or the operation "stop", which is added here.
+
+    ready: a pipe that gets one octet once the socket at `path` listens.
+    """
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    control = ControlServer(path, {**handlers, "stop": lambda request: stop.set()})
+    await control.start()
+    os.write(ready, b"\n")
+    os.close(ready)
+    await stop.wait()
+    await control.close()
+
+
 class ControlClient:
     """A blocking connection to one control socket. Use as a context manager.
 
@@ -196,12 +211,7 @@ class ControlClient:
         """The client itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 

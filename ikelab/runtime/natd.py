@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 from dataclasses import asdict, dataclass
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from ikelab.errors import LabError
-from ikelab.runtime.control import Conditions, ControlServer, Json, Request, text_of
+from ikelab.runtime.control import Conditions, Json, Request, serve_until_stopped, text_of
 from ikelab.runtime.nodespec import NodeSpec
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
@@ -42,31 +40,14 @@ def main(spec: NodeSpec, ready: int) -> int:
 
 
 async def _serve(spec: NodeSpec, ready: int) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    wait = Conditions({"ready": lambda of: True}).serve
+    handlers = {"exec": _exec, "snapshot": _snapshot, "wait": wait}
+    await serve_until_stopped(spec.control_path, handlers, ready)
 
-    def ask_to_stop(request: Request) -> Json:
-        stop.set()
-        return None
 
-    async def snapshot(request: Request) -> Json:
-        found = await asyncio.to_thread(translations)
-        return {"translations": [asdict(entry) for entry in found]}
-
-    control = ControlServer(
-        spec.control_path,
-        {
-            "exec": _exec,
-            "snapshot": snapshot,
-            "wait": Conditions({"ready": lambda of: True}).serve,
-            "stop": ask_to_stop,
-        },
-    )
-    await control.start()
-    os.write(ready, b"\n")
-    os.close(ready)
-    await stop.wait()
-    await control.close()
+async def _snapshot(request: Request) -> Json:
+    found = await asyncio.to_thread(translations)
+    return {"translations": [asdict(entry) for entry in found]}
 
 
 async def _exec(request: Request) -> Json:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from contextlib import suppress
 from ipaddress import AddressValueError, IPv4Address
 
 from ikelab.errors import WireError
 from ikelab.ntp.server import Source, answer
 from ikelab.runtime.clock import LabClock, NodeClock
-from ikelab.runtime.control import Conditions, ControlServer, Json, Request
+from ikelab.runtime.control import Conditions, Json, Request, serve_until_stopped
 from ikelab.runtime.node_time import open_socket
 from ikelab.runtime.nodespec import NodeSpec
 
@@ -76,27 +74,13 @@ def _reference_id(reference: str) -> bytes:
 
 
 async def _serve(spec: NodeSpec, ready: int) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     clock = NodeClock(LabClock.of(spec.lab_clock_path), spec.clock)
     server = TimeServer(clock, spec.ntp.stratum, spec.ntp.reference)
-
-    def ask_to_stop(request: Request) -> Json:
-        stop.set()
-        return None
 
     def snapshot(request: Request) -> Json:
         date = f"{clock.now().wall:%Y-%m-%dT%H:%M:%SZ}"
         return {"date": date, "requests": server.requests, "refused": server.refused}
 
-    conditions = Conditions({"ready": lambda of: True})
-    control = ControlServer(
-        spec.control_path,
-        {"snapshot": snapshot, "wait": conditions.serve, "stop": ask_to_stop},
-    )
-    await control.start()
-    os.write(ready, b"1")
-    os.close(ready)
-    await stop.wait()
+    wait = Conditions({"ready": lambda of: True}).serve
+    await serve_until_stopped(spec.control_path, {"snapshot": snapshot, "wait": wait}, ready)
     server.close()
-    await control.close()

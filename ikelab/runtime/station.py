@@ -22,7 +22,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from ikelab.errors import LabError
@@ -90,12 +89,7 @@ class Station:
         """The station itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 

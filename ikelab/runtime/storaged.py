@@ -14,7 +14,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from typing import Any, ClassVar
 
 from ikelab.errors import LabError
 from ikelab.pki.ca_events import HttpIn, HttpOut
-from ikelab.runtime.control import Conditions, ControlServer, Json, Request
+from ikelab.runtime.control import Conditions, Json, serve_until_stopped
 from ikelab.runtime.http import HttpServer
 from ikelab.runtime.nodespec import FtpUser, NodeSpec
 
@@ -65,27 +64,12 @@ def main(spec: NodeSpec, ready: int) -> int:
 
 async def _serve(spec: NodeSpec, ready: int) -> None:
     storage = Storage(spec.data_dir, spec.ftp_users)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await storage.start("0.0.0.0", FTP_PORT, HTTP_PORT)
-
-    def ask_to_stop(request: Request) -> Json:
-        stop.set()
-        return None
-
-    control = ControlServer(
+    await serve_until_stopped(
         spec.control_path,
-        {
-            "snapshot": lambda request: storage.snapshot(),
-            "wait": storage.conditions.serve,
-            "stop": ask_to_stop,
-        },
+        {"snapshot": lambda request: storage.snapshot(), "wait": storage.conditions.serve},
+        ready,
     )
-    await control.start()
-    os.write(ready, b"\n")
-    os.close(ready)
-    await stop.wait()
-    await control.close()
     await storage.close()
 
 
