@@ -26,14 +26,9 @@ from ikelab.isakmp.tried import (
 )
 from ikelab.wire.isakmp import Payload
 from ikelab.wire.numbers import (
-    AuthAlgorithm,
-    AuthMethod,
     Doi,
     EncapsulationMode,
-    EncryptionAlgorithm,
-    EspTransform,
     Group,
-    HashAlgorithm,
     IkeAttribute,
     IpsecAttribute,
     IsakmpTransform,
@@ -243,6 +238,19 @@ def _same(transform: Transform) -> Transform:
     )
 
 
+def check_single_answer(payload: Payload, name: str) -> None:
+    """A responder's SA payload holds what it chose and no more (RFC 2408 section 4.2)."""
+    proposals = payload.packet.proposals
+    if len(proposals) != 1 or len(proposals[0].transforms) != 1:
+        raise ProtocolError(
+            "proposal-syntax",
+            f"{name} must hold one proposal with one transform",
+            seen=count_offers(proposals),
+            wanted="1 proposal with 1 transform",
+            notify=NotifyType.BAD_PROPOSAL_SYNTAX,
+        )
+
+
 def accept_choice(
     payload: Payload, policies: Sequence[IsakmpPolicy], note: Note = lambda tried: None
 ) -> IkeChoice:
@@ -251,21 +259,13 @@ def accept_choice(
     note: is told which policy of ours it is.
     """
     check_doi(payload)
-    proposals = payload.packet.proposals
-    if len(proposals) != 1 or len(proposals[0].transforms) != 1:
-        raise ProtocolError(
-            "proposal-syntax",
-            "the answer must hold one proposal with one transform",
-            seen=count_offers(proposals),
-            wanted="1 proposal with 1 transform",
-            notify=NotifyType.BAD_PROPOSAL_SYNTAX,
-        )
-    transform = proposals[0].transforms[0]
+    check_single_answer(payload, "the answer")
+    [transform] = payload.packet.proposals[0].transforms
     for policy in policies:
         offered = {kind: number_of(value) for kind, value in ike_attributes(policy)}
         answered = {kind: number_of(value) for kind, value in transform.attributes}
         if len(answered) == len(transform.attributes) and answered == offered:
-            note(try_transform(proposals[0].transforms, transform, policy, ""))
+            note(try_transform([transform], transform, policy, ""))
             octets = life_octets(transform.attributes)
             return IkeChoice(policy, payload.packet, policy.lifetime, octets)
     raise ProtocolError(
@@ -470,31 +470,3 @@ def answer_with_spi(choice_reply: Proposal, spi: bytes) -> SA:
         transforms=choice_reply.transforms,
     )
     return SA(doi=Doi.IPSEC, situation=Situation.IDENTITY_ONLY, proposals=[proposal])
-
-
-# Names for people, in IOS's spelling.
-ENCRYPTION_NAMES = {
-    EncryptionAlgorithm.DES_CBC: "DES-CBC",
-    EncryptionAlgorithm.TRIPLE_DES_CBC: "3DES-CBC",
-    EncryptionAlgorithm.AES_CBC: "AES-CBC",
-}
-HASH_NAMES = {
-    HashAlgorithm.MD5: "MD5",
-    HashAlgorithm.SHA: "SHA",
-    HashAlgorithm.SHA2_256: "SHA256",
-    HashAlgorithm.SHA2_384: "SHA384",
-    HashAlgorithm.SHA2_512: "SHA512",
-}
-AUTH_NAMES = {AuthMethod.PRE_SHARED_KEY: "pre-share", AuthMethod.RSA_SIG: "RSA sig"}
-ESP_NAMES = {
-    EspTransform.ESP_DES: "ESP_DES",
-    EspTransform.ESP_3DES: "ESP_3DES",
-    EspTransform.ESP_AES: "ESP_AES",
-}
-AUTHENTICATOR_NAMES = {
-    AuthAlgorithm.HMAC_MD5: "HMAC-MD5",
-    AuthAlgorithm.HMAC_SHA: "HMAC-SHA",
-    AuthAlgorithm.HMAC_SHA2_256: "HMAC-SHA256",
-    AuthAlgorithm.HMAC_SHA2_384: "HMAC-SHA384",
-    AuthAlgorithm.HMAC_SHA2_512: "HMAC-SHA512",
-}

@@ -18,7 +18,7 @@ from ikelab.isakmp import identity, informational, nat_t, proposal, state
 from ikelab.isakmp.events import ActivateIpsecSa, AllocateSpi, EspKeys, InstallIpsecSa
 from ikelab.isakmp.phase1 import NONCE_LENGTH, NONCE_RANGE
 from ikelab.isakmp.policy import IpsecFlow, ProxyIdentity, TransformSet
-from ikelab.isakmp.tried import IpsecTried, count_offers
+from ikelab.isakmp.tried import IpsecTried
 from ikelab.isakmp.work import Work
 from ikelab.wire.fields import build_attributes
 from ikelab.wire.isakmp import body_of, build_payloads
@@ -310,8 +310,8 @@ def process_qm2(work: Work) -> bool:
     node.iv = message.next_iv
     node.nonce_r = _nonce(work)
     node.retransmission = None
-    _check_single_answer(work)
     answer = message.one(PayloadType.SA)
+    proposal.check_single_answer(answer, "QM2")
     work.processing(PayloadType.HASH)
     work.processing(PayloadType.SA)
     choice = proposal.choose_transform_set(
@@ -344,18 +344,6 @@ def _are_same_ends(work: Work) -> bool:
     ours, theirs = (identity.read_proxy(payload) for payload in payloads)
     seen_here = nat_t.as_seen_here(work, ours, theirs)
     return seen_here == (flow.local_proxy, flow.remote_proxy)
-
-
-def _check_single_answer(work: Work) -> None:
-    proposals = work.message.one(PayloadType.SA).packet.proposals
-    if len(proposals) != 1 or len(proposals[0].transforms) != 1:
-        raise ProtocolError(
-            "proposal-syntax",
-            "QM2 must hold one proposal with one transform",
-            seen=count_offers(proposals),
-            wanted="1 proposal with 1 transform",
-            notify=NotifyType.BAD_PROPOSAL_SYNTAX,
-        )
 
 
 def _install(work: Work) -> None:
