@@ -40,11 +40,6 @@ def digest(hash_algorithm: HashAlgorithm, data: bytes) -> bytes:
     return hashlib.new(_HASHLIB_NAMES[hash_algorithm], data).digest()
 
 
-def digest_length(hash_algorithm: HashAlgorithm) -> int:
-    """Octets of the negotiated hash."""
-    return hashlib.new(_HASHLIB_NAMES[hash_algorithm]).digest_size
-
-
 def prf(hash_algorithm: HashAlgorithm, key: bytes, data: bytes) -> bytes:
     """The pseudo-random function: HMAC of the negotiated hash (RFC 2409 section 4)."""
     return hmac.digest(key, data, _HASHLIB_NAMES[hash_algorithm])

@@ -191,10 +191,6 @@ class Assault:
         assert peer.kept, f"{message_name(message)} was not reached: {peer.story}"
         return peer, peer.kept[-1].octets
 
-    def greeting(self) -> Message:
-        """A fresh message 1 of a member, to be changed."""
-        return Message.read(self.first_octets())
-
     def first_octets(self) -> bytes:
         """The octets of a fresh message 1."""
         peer = self.member()

@@ -55,7 +55,7 @@ class Target(Protocol):
         """Raises AssertionError where an attack came to something."""
 
 
-MakeTarget = Callable[[], AbstractContextManager[Any]]
+MakeTarget = Callable[[], AbstractContextManager[Target]]
 Attack = Callable[[Any], Iterator[Shot]]
 
 

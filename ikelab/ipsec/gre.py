@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from ikelab.errors import ProtocolError, WireError
 
 PROTOCOL_IPV4 = 0x0800
-PROTOCOL_NHRP = 0x2001  # RFC 2332, over GRE
 
 _CHECKSUM = 0x8000
 _KEY = 0x2000
