@@ -100,11 +100,11 @@ def send_am3(work: Work) -> bool:
 
     RFC 2409 section 5 leaves it open; `take_am3` takes both.
     """
+    nat_t.float_ports(work)  # first: the peer compares NAT-D with the ports of this message
     certificates = proof.choose_certificates(work)
     proof.tell_credential(work)
     packets = [*certificates, proof.prove(work, work.sa.own_id_b)]
     packets += [*nat_t.nat_d(work), *proof.initial_contact(work)]
-    nat_t.float_ports(work)
     work.send_phase1(state.AM3, packets)
     return True
 

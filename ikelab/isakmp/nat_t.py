@@ -179,7 +179,7 @@ def compare(work: Work) -> None:
     seen = [payload.body for payload in payloads]
     own_hash, peer_hashes = seen[:1], tuple(seen[1:])
     known = bool(peer_hashes)
-    ours, peers = _hash(sa, sa.local) in own_hash, _hash(sa, sa.remote) in peer_hashes
+    ours, peers = _is_among(own_hash, sa, sa.local), _is_among(peer_hashes, sa, sa.remote)
     for number in range(len(seen)):  # IOS prints what it knows after each payload
         so_far = (ours, number > 0 and peers)
         work.trace(_FOUND[so_far], payload=int(sa.nat.variant.nat_d))
@@ -190,6 +190,16 @@ def compare(work: Work) -> None:
         compared=True,
         peer_hashes=peer_hashes,
     )
+
+
+def _is_among(hashes: Sequence[bytes], sa: IsakmpSa, end: Endpoint) -> bool:
+    """Whether an end is among those hashed.
+
+    In aggressive mode message 3 has NAT-D and comes to port 4500 already; pluto hashes the ports
+    of its message 1 there.
+    """
+    ports = {end.port, ISAKMP_PORT} if end.port == NAT_T_PORT else {end.port}
+    return any(_hash(sa, Endpoint(end.address, port)) in hashes for port in ports)
 
 
 _FOUND = {  # (our hash matched, the peer's matched) -> trace

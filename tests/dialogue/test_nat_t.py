@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from ikelab.crypto.oakley import nat_d_hash
 from ikelab.isakmp import identity, nat_t
 from ikelab.isakmp.events import (
     Clear,
@@ -27,9 +28,11 @@ from ikelab.isakmp.policy import (
     Keyring,
     PreSharedKey,
 )
+from ikelab.isakmp.work import Work
 from ikelab.types import Endpoint
 from ikelab.wire import vendor_id
 from ikelab.wire.isakmp import parse_header, parse_payloads
+from ikelab.wire.layer import Layer
 from ikelab.wire.numbers import EncapsulationMode, IdType, PayloadType
 from ikelab.wire.payloads import ID
 from tests.dialogue.natpair import PUBLIC, NatPair, behind_nat
@@ -196,15 +199,53 @@ def test_a_port_forwarded_responder_is_inside() -> None:
     assert pair.r.sa.nat is not None and pair.r.sa.nat.inside and not pair.r.sa.nat.peer_inside
 
 
-def test_aggressive_mode_floats_with_message_3() -> None:
+def aggressive_pair() -> NatPair:
     peer = AggressivePeer(R_END.address, IdType.ID_FQDN, "spoke1.cisco.example")
     shared = {"policies": (PSK,), "credentials": (), "aggressive_mode": True}
     spoke = config("spoke1", I_END, R_END, aggressive_peers=(peer,), **shared)
-    pair = NatPair(spoke, behind_nat(**shared))
+    return NatPair(spoke, behind_nat(**shared))
+
+
+def test_aggressive_mode_floats_with_message_3() -> None:
+    pair = aggressive_pair()
     pair.establish()
     assert [way.count(":4500") for way in pair.ways[:3]] == [0, 0, 2]
     assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
     assert pair.r.of(InstallIpsecSa)[0].transform.mode is EncapsulationMode.UDP_TRANSPORT
+
+
+def test_message_3_of_aggressive_mode_has_the_hashes_of_port_4500() -> None:
+    """It goes there, and charon and pluto compare NAT-D with the datagram that it came in."""
+    pair = aggressive_pair()
+    pair.establish()
+    spoke, hub = pair.i.sa, pair.r.sa.nat
+    assert hub is not None and (hub.inside, hub.peer_inside) == (False, True)
+    here = IPv4Address(I_END.address).packed
+    cookies = (spoke.cky_i, spoke.cky_r)
+    assert hub.peer_hashes == (nat_d_hash(PSK.hash, *cookies, here, 4500),)
+
+
+def test_message_3_of_aggressive_mode_may_have_the_hashes_of_port_500(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """pluto's has, the ports of its message 1: that is no NAT in front of the hub."""
+
+    def as_pluto(work: Work) -> list[Layer]:
+        floated = work.sa
+        ends = (Endpoint(end.address, 500) for end in (floated.local, floated.remote))
+        local, remote = ends if floated.initiator else (floated.local, floated.remote)
+        work.sa = replace(floated, local=local, remote=remote)
+        layers = true(work)
+        work.sa = floated
+        return layers
+
+    true = nat_t.nat_d
+    monkeypatch.setattr(nat_t, "nat_d", as_pluto)
+    pair = aggressive_pair()
+    pair.establish()
+    hub = pair.r.sa.nat
+    assert hub is not None and (hub.inside, hub.peer_inside) == (False, True)
+    assert "both-inside-nat" not in traces(pair.r)
 
 
 @pytest.mark.parametrize("mode", [EncapsulationMode.TRANSPORT, EncapsulationMode.TUNNEL])
