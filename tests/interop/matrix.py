@@ -58,7 +58,7 @@ _E, _U = "test_engine_against_strongswan.py::", "test_engine_upkeep_with_strongs
 _A, _M = "test_aggressive_with_strongswan.py::", "test_strongswan_main_mode.py::"
 _T, _C = "test_lifetimes_with_strongswan.py::", "test_bad_certificates_with_strongswan.py::"
 _I = "test_identities_with_strongswan.py::"
-_N = "test_nat_t_with_strongswan.py::"
+_N, _V = "test_nat_t_with_strongswan.py::", "test_nat_t_versions.py::"
 _L, _S = "test_libreswan.py::", "test_ike_scan.py::"
 
 FEATURES = (
@@ -250,7 +250,33 @@ FEATURES = (
                 _N + "test_charon_takes_our_keepalives",
                 _N + "test_without_nat_transparency_nothing_floats",
             ),
+            _one(_SW, 0, _V + "test_charon_answers_us_behind_a_nat", only="rfc3947"),
             _one(_SW, 1, _N + "test_charon_is_behind_a_nat_and_keeps_its_port"),
+            _one(_SW, 1, _V + "test_charon_behind_a_nat_offers_each_version", only="rfc3947"),
+            _one(_LS, 0, _V + "test_pluto_answers_us_behind_a_nat", only="rfc3947"),
+            _one(_LS, 1, _V + "test_pluto_behind_a_nat_offers_each_version", only="rfc3947"),
+        ),
+    ),
+    Feature(
+        "NAT traversal by drafts 02 and 03, main and aggressive mode",
+        (
+            *(
+                evidence
+                for draft in ("02", "03")
+                for evidence in (
+                    _one(_SW, 0, _V + "test_charon_answers_us_behind_a_nat", only=draft),
+                    _one(_LS, 0, _V + "test_pluto_answers_us_behind_a_nat", only=draft),
+                    _one(_LS, 1, _V + "test_pluto_behind_a_nat_offers_each_version", only=draft),
+                )
+            ),
+            _one(_SW, 1, _V + "test_charon_behind_a_nat_offers_each_version", only="02"),
+            *_both(_LS, _V + "test_pluto_forces_udp_where_there_is_no_nat"),
+            _one(
+                _LS,
+                1,
+                _V + "test_pluto_behind_a_nat_keeps_to_the_drafts",
+                _V + "test_pluto_behind_a_nat_in_tunnel_mode",
+            ),
         ),
     ),
     Feature(

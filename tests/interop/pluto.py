@@ -34,7 +34,7 @@ config setup
 
 conn peer
     ikev2=never
-    type=transport
+    type={mode}
     left={local}
     leftid={own_id}
     right={remote}
@@ -57,7 +57,7 @@ class PlutoConnection:
 
     ike, esp: such as "aes256-sha2_256;modp2048" and "aes256-sha2_256". own_id, peer_id: "" for the
     address, or for the certificate's. pre_shared_key: None for RSA signatures with `leaf` of `pki`.
-    more: further lines of the connection, such as "dpddelay=1".
+    mode: or "tunnel". more: further lines of the connection, such as "dpddelay=1".
     """
 
     local: str
@@ -71,6 +71,7 @@ class PlutoConnection:
     leaf: IssuedCertificate | None = None
     pfs: bool = False
     aggressive: bool = False
+    mode: str = "transport"
     more: tuple[str, ...] = ()
 
     def render(self, directory: Path) -> str:
@@ -87,6 +88,7 @@ class PlutoConnection:
             esp=self.esp,
             pfs="yes" if self.pfs else "no",
             aggressive="yes" if self.aggressive else "no",
+            mode=self.mode,
         )
         lines = list(self.more)
         if not psk:

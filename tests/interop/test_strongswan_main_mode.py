@@ -124,14 +124,19 @@ def check_same_keys(router, charon):
     trace = router.trace
     theirs = parse_main_mode(charon.log_file.read_text())
     assert [key.encryption_key for key in trace.ike] == [theirs.encryption_key]
-    if charon.shows_keys:
-        kernel = {sa.spi: (sa.encryption_key, sa.integrity_key) for sa in kernel_sas(charon)}
-        ours = {key.spi: (key.encryption_key, key.authentication_key) for key in trace.esp}
+    check_esp_keys(router, charon)
+
+
+def check_esp_keys(router, daemon):
+    """The ESP keys of our router against what charon or pluto gave to its kernel."""
+    if daemon.shows_keys:
+        kernel = {sa.spi: (sa.encryption_key, sa.integrity_key) for sa in kernel_sas(daemon)}
+        ours = {key.spi: (key.encryption_key, key.authentication_key) for key in router.trace.esp}
         assert ours == kernel
 
 
-def kernel_sas(charon):
-    return read_kernel_sas(charon.sa_file)
+def kernel_sas(daemon):
+    return read_kernel_sas(daemon.sa_file)
 
 
 @pytest.mark.parametrize("we_initiate", [True, False], ids=["initiator", "responder"])
