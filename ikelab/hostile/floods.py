@@ -14,9 +14,9 @@ from ikelab.hostile.informational import (
     delete_isakmp,
 )
 from ikelab.hostile.registry import Shot, case
-from ikelab.isakmp.admission import AGGRESSIVE_ANSWERS_OF_ADDRESS
+from ikelab.isakmp.admission import AGGRESSIVE_ANSWERS_OF_ADDRESS, SAS_OF_PEER
 from ikelab.isakmp.events import InstallIpsecSa
-from ikelab.script import AM1, INFO, MM1, QM1, Message, Peer
+from ikelab.script import AM1, INFO, MM1, MM5, QM1, Message, Peer
 from ikelab.script.message import patched
 from ikelab.types import Endpoint
 from ikelab.wire.layer import Layer
@@ -272,6 +272,29 @@ def tunnel_flood(attack: Assault) -> Iterator[Shot]:
     peer = attack.member()
     do = partial(_tunnels, attack, peer, 50)
     yield attack.deed("50 times the same tunnel", do, "50 tunnels", "ipsec-pair-limit")
+
+
+@case(
+    "B12c",
+    "main-mode-flood",
+    precedent="as B12b, one phase earlier",
+    expected="few ISAKMP SAs a peer at a time: the oldest gives way",
+)
+def main_mode_flood(attack: Assault) -> Iterator[Shot]:
+    """A member that begins anew thirty times and never says INITIAL-CONTACT."""
+    do = partial(_begin_anew, attack, 30)
+    yield attack.deed("30 times from the beginning", do, "30 SAs, few at a time", "peer-sa-limit")
+
+
+def _begin_anew(attack: Assault, count: int) -> str:
+    known, made = attack.hub.sas(), 0
+    for _ in range(count):
+        peer = attack.member()
+        peer.on(MM5).mutate(notify=None)
+        attack.establish(peer)
+        made += "IKE_P1_COMPLETE" in peer.states
+    few = "few" if attack.hub.sas() - known <= SAS_OF_PEER else "many"
+    return f"{made} SAs, {few} at a time"
 
 
 def _tunnels(attack: Assault, peer: Peer, count: int) -> str:

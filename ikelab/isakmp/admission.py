@@ -4,16 +4,19 @@ Anybody can send message 1, from any address. So half-open SAs are few for one a
 in all, the oldest giving way, and a router may set limits of its own (`crypto call admission limit
 ike`), behind which newcomers are turned away while peers that have an SA are served. What a peer
 may begin under an SA is bounded as well, and so is what it leaves behind: no message ID begins two
-exchanges, and a tunnel has few pairs of IPsec SAs at a time.
+exchanges, a peer has few ISAKMP SAs at a time and a tunnel few pairs of IPsec SAs.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ikelab.errors import ProtocolError
+from ikelab.isakmp import informational
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, DatagramReceived, Trace
 from ikelab.isakmp.policy import IpsecFlow
-from ikelab.isakmp.sa import IsakmpSa
+from ikelab.isakmp.sa import IpsecPair, IsakmpSa
 from ikelab.isakmp.state import State
 from ikelab.types import Endpoint, Now
 
@@ -30,9 +33,15 @@ QUICK_MODES_OF_SA = 16
 # Pairs of IPsec SAs that carry one flow. Where both ends rekey at once there are four for a while;
 # more are left by a peer that restarts and does not say INITIAL-CONTACT, or that asks and asks.
 PAIRS_OF_FLOW = 8
+# Complete ISAKMP SAs. A peer has two while it renews one. Behind one address many may stand.
+SAS_OF_PEER = 8
+SAS_OF_ADDRESS = 256
 REMEMBERED_IDS = 1024  # message IDs of an SA: a rekeying peer uses a few hundred in a day
 # The largest message in clear: 256 transforms take 10,240 octets. Half-open SAs keep parts of it.
 CLEAR_OCTETS = 16384
+
+
+_Made = TypeVar("_Made", IsakmpSa, IpsecPair)
 
 
 def check_length(octets: bytes) -> None:
@@ -167,6 +176,29 @@ def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
         )
 
 
+def make_room_for_sa(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:
+    """The oldest SAs of a peer, and of an address, give way to one that is complete now (DELETE).
+
+    There are many of peers that begin again and again and never say INITIAL-CONTACT.
+    """
+    behind = [
+        other
+        for other in context.table.sas.values()
+        if other.is_complete and other is not sa and other.remote.address == sa.remote.address
+    ]
+    of_peer = [other for other in behind if sa.has_peer_of(other)]
+    actions: list[Action] = []
+    for found, limit in ((of_peer, SAS_OF_PEER), (behind, SAS_OF_ADDRESS)):
+        for oldest in _too_many(found, limit):
+            if oldest.handle not in context.table.sas:  # one of the peer's, gone already
+                continue
+            error = _gives_way("peer-sa-limit", f"ISAKMP SAs with {sa.remote.address}", limit)
+            actions.append(context.refused(oldest.remote, oldest.conn_id, "phase 1", error))
+            actions += context.inform(oldest, [informational.delete_isakmp(oldest)], now)
+            actions += context.drop_sa(oldest, "limit of SAs")
+    return actions
+
+
 def make_room_for_pair(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
     """The oldest pairs of a flow give way to a new one, and the peer is told (DELETE).
 
@@ -180,18 +212,26 @@ def make_room_for_pair(context: Context, flow: IpsecFlow, now: Now) -> list[Acti
         if pair.flow.name == flow.name and pair.inbound_spi not in open_now
     ]
     actions: list[Action] = []
-    while len(finished) >= PAIRS_OF_FLOW:
-        oldest = min(finished, key=lambda pair: pair.established)
-        error = ProtocolError(
-            "ipsec-pair-limit",
-            f"{flow.name} has {len(finished)} pairs of IPsec SAs, the oldest gives way",
-            seen=len(finished) + 1,
-            wanted=f"at most {PAIRS_OF_FLOW}",
-        )
+    for oldest in _too_many(finished, PAIRS_OF_FLOW):
+        error = _gives_way("ipsec-pair-limit", f"pairs of IPsec SAs of {flow.name}", PAIRS_OF_FLOW)
         actions.append(context.refused(oldest.remote, 0, "quick mode", error))
         actions += context.end_pair(oldest, now, "limit of pairs")
-        finished.remove(oldest)
     return actions
+
+
+def _too_many(found: list[_Made], limit: int) -> list[_Made]:
+    """The oldest, so that there is room for one more."""
+    oldest = sorted(found, key=lambda made: made.established or 0.0)
+    return oldest[: max(len(found) + 1 - limit, 0)]
+
+
+def _gives_way(reason: str, what: str, limit: int) -> ProtocolError:
+    return ProtocolError(
+        reason,
+        f"there are {limit} {what}, the oldest gives way",
+        seen=f"one more than {limit}",
+        wanted=f"at most {limit}",
+    )
 
 
 def comes_early(sa: IsakmpSa | None, event: DatagramReceived) -> Trace | None:

@@ -333,6 +333,7 @@ class IsakmpEngine:
         actions: list[Action] = []
         if sa.peer_initial_contact:
             actions += teardown.forget_older(self._context, sa, now)
+        actions += admission.make_room_for_sa(self._context, sa, now)
         waiting = self.table.waiting.pop(nat_t.destination(sa.remote), {})
         for name, flow in waiting.items():
             if flow.isakmp_profile in (None, sa.profile):

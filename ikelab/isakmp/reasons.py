@@ -106,6 +106,11 @@ REASONS: Mapping[str, Reason] = {
     "quick-mode-limit": Reason(
         "header", "this router's own limits", "see why the peer ends no quick mode"
     ),
+    "peer-sa-limit": Reason(
+        "header",
+        "this router's own limits",
+        "see why the peer begins again and again, and let it say INITIAL-CONTACT",
+    ),
     "ipsec-pair-limit": Reason(
         "header",
         "this router's own limits",

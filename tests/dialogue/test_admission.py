@@ -5,10 +5,13 @@ And what a peer that is served may leave behind.
 
 from dataclasses import replace
 
-from ikelab.isakmp.admission import PAIRS_OF_FLOW
+from ikelab.isakmp import admission
+from ikelab.isakmp.admission import PAIRS_OF_FLOW, SAS_OF_PEER
 from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, SaRequested
 from ikelab.isakmp.policy import AdmissionLimits
+from ikelab.script import MM5
 from ikelab.types import Endpoint
+from ikelab.wire.numbers import IdType
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, gre_flow
 
 ELSEWHERE = Endpoint("192.0.2.77", 500)
@@ -125,3 +128,43 @@ def test_other_tunnels_keep_their_pairs():
         pair.establish()
     assert first in pair.r.engine.table.pairs
     assert len(pair.r.engine.table.pairs) == PAIRS_OF_FLOW + 1
+
+
+def begin_for_ever(pair, times, name_of=lambda number: "spoke1", port_of=lambda number: 500):
+    """Spokes that have always just restarted, and do not say INITIAL-CONTACT."""
+    for number in range(times):
+        named = config(name_of(number), I_END, R_END, policies=(PSK,), identity=IdType.ID_FQDN)
+        spoke = Pair(named, seed=f"again at {pair.elapsed}").i
+        spoke.on(MM5).mutate(notify=None)
+        spoke.request(pair.now)
+        behind = Endpoint(I_END.address, port_of(number))
+        while spoke.outbox:
+            pair.r.receive(spoke.outbox.pop(0).octets, pair.now, behind)
+            while pair.r.outbox:
+                spoke.receive(pair.r.outbox.pop(0).octets, pair.now)
+        pair.elapsed += 1.0
+
+
+def any_spoke():
+    return Pair(config("spoke1", I_END, R_END, policies=(PSK,)), hub(AdmissionLimits()))
+
+
+def established(side):
+    return [sa.established for sa in side.engine.table.sas.values()]
+
+
+def test_a_peer_has_few_isakmp_sas_at_a_time_and_the_oldest_give_way():
+    pair = any_spoke()
+    begin_for_ever(pair, SAS_OF_PEER + 5)
+    assert established(pair.r) == [5.0 + number for number in range(SAS_OF_PEER)]
+    assert pair.r.refusals.count("peer-sa-limit") == 5
+
+
+def test_peers_behind_one_address_are_counted_apart_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(admission, "SAS_OF_ADDRESS", 12)
+    pair = any_spoke()
+    begin_for_ever(pair, 12, "spoke{}".format, lambda number: 10_000 + number)
+    assert pair.r.refusals == [], "twelve peers of one address"
+    begin_for_ever(pair, 3, "other{}".format, lambda number: 20_000 + number)
+    assert established(pair.r) == [3.0 + number for number in range(12)]
+    assert pair.r.refusals == ["peer-sa-limit"] * 3
