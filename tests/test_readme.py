@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ikelab.lab.cli import cli
+from tests.hostile.registry import cases
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,3 +68,10 @@ def test_top_level_holds_what_the_project_is_made_of() -> None:
         "README.md",
         "LICENSE",
     }
+
+
+def test_it_counts_the_hostile_cases() -> None:
+    found = cases()
+    on_ike = [case for case in found if case.target is None]  # they take any hub
+    assert f"{len(found)} hostile cases" in README
+    assert f"any of the {len(on_ike)} on IKE" in README
