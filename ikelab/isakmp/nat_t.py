@@ -227,6 +227,11 @@ def float_ports(work: Work) -> None:
     sa.remote = Endpoint(sa.remote.address, NAT_T_PORT)
 
 
+def has_floated(sa: IsakmpSa) -> bool:
+    """Whether a NAT was found and messages go to the peer's port 4500 for it."""
+    return sa.nat is not None and sa.nat.is_needed and sa.remote.port == NAT_T_PORT
+
+
 def may_take_phase1(sa: IsakmpSa, local: Endpoint, remote: Endpoint) -> bool:
     """Whether a phase 1 message may come this way.
 

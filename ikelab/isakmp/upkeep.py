@@ -14,10 +14,11 @@ from ikelab.errors import ProtocolError
 from ikelab.isakmp import dpd, fragmentation, informational, retransmit
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, SendDatagram, SendKeepalive, Trace
-from ikelab.isakmp.nat_t import destination
+from ikelab.isakmp.nat_t import destination, has_floated
 from ikelab.isakmp.policy import IpsecFlow
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa, QuickModeNode
 from ikelab.types import Endpoint, Now
+from ikelab.wire.numbers import NAT_T_PORT
 
 RequestSa = Callable[[IpsecFlow, Now], list[Action]]
 StartMainMode = Callable[[Endpoint, Endpoint, str | None, Now], list[Action]]
@@ -160,9 +161,12 @@ class Upkeep:
         return [SendKeepalive(sa.local, sa.remote, comment)]
 
     def _no_answer(self, sa: IsakmpSa, waiting: retransmit.Retransmission) -> list[Action]:
+        detail = f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times"
+        if not sa.is_complete and has_floated(sa):
+            detail += f" to UDP port {NAT_T_PORT}, which a NAT or a filter may hold back"
         error = ProtocolError(
             "no-answer",
-            f"{waiting.name} was sent {retransmit.ATTEMPTS + 1} times",
+            detail,
             seen="no answer",
             wanted=f"an answer to {waiting.name}",
         )

@@ -146,7 +146,7 @@ class Simnet:
         self.storage_up = True
         self.faults = faults or Faults()
         self.datagrams = 0
-        self.nat: NatBox | None = None
+        self.nats: list[NatBox] = []  # of two in series the one that is further inside is first
         self._random = random.Random(seed)
         self._seed = seed
         self._added: Counter[str] = Counter()
@@ -284,17 +284,21 @@ class Simnet:
             self.after(delay, lambda: self._arrive(action))
 
     def _arrive(self, action: isakmp.SendDatagram | isakmp.SendKeepalive) -> None:
-        """At the node that has the address, the addresses as a NAT on the way makes them."""
+        """At the node that has the address, the addresses as the NATs on the way make them."""
         local, remote = action.local, action.remote
-        if self.nat is not None and self.nat.is_inside(local.address):
-            local = self.nat.outwards(local, self.elapsed)
-        elif self.nat is not None and remote.address == self.nat.public:
-            found = self.nat.inwards(remote, self.elapsed)
-            if found is None:
-                return
-            remote = found
+        for nat in self.nats:
+            if nat.is_inside(local.address) and not nat.is_inside(remote.address):
+                local = nat.outwards(local, self.elapsed)
+            elif nat.is_inside(remote.address) and not nat.is_inside(local.address):
+                return  # nobody outside has a route to an address inside
+        for nat in reversed(self.nats):
+            if remote.address == nat.public:
+                found = nat.inwards(remote, self.elapsed)
+                if found is None:
+                    return
+                remote = found
         if isinstance(action, isakmp.SendKeepalive):
-            return  # it has done its work at the NAT
+            return  # it has done its work at the NATs
         self._deliver(isakmp.DatagramReceived(remote, local, action.octets))
 
     def _deliver(self, event: isakmp.DatagramReceived) -> None:

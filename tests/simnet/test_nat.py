@@ -19,7 +19,7 @@ HUB, NAT = "192.168.159.242", "192.168.159.250"
 def lab(faults: Faults | None = None) -> Simnet:
     net = boot_lab("nat", "root-ca", "hub", "spoke1", "spoke2")
     net.storage = "192.168.159.99"
-    net.nat = NatBox(NAT, IPv4Network("10.1.1.0/24"))
+    net.nats = [NatBox(NAT, IPv4Network("10.1.1.0/24"))]
     for name in ("hub", "spoke1", "spoke2"):
         enroll(net, name, "root", "root-ca")
     net.faults = faults or Faults()
@@ -82,15 +82,14 @@ def test_without_keepalives_the_nat_forgets_and_the_hub_is_cut_off() -> None:
     assert up(net, "spoke1")
     hub_end = next(iter(net.nodes["hub"].installed.values())).remote
     net.run(60)
-    assert net.nat is not None and net.nat.inwards(hub_end, net.elapsed) is None
+    assert net.nats[0].inwards(hub_end, net.elapsed) is None
 
 
 def test_after_a_restart_of_the_nat_the_hub_follows_the_next_quick_mode() -> None:
     net = lab()
     assert up(net, "spoke1")
     before = ports_at_hub(net)["Tunnel1"]
-    assert net.nat is not None
-    net.nat.forget()
+    net.nats[0].forget()
     net.acquire(net.nodes["spoke1"])
     net.run(5)
     hub = net.nodes["hub"]
