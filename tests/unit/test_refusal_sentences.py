@@ -117,6 +117,7 @@ def test_explain_says_it_in_a_sentence(capture: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert printed.startswith("hub refused MM5 of spoke1 (192.0.2.2:500) (frame 57): revoked")
     assert "  rule     RFC 5280 section 6.3\n" in printed
+    assert printed.endswith(f"  found in {capture}\n")
 
 
 def test_explain_gives_json(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
