@@ -174,7 +174,9 @@ def _in_scratch_namespace(probe: Callable[[], None]) -> str:
             _make_namespace()
             probe()
         except BaseException as error:
-            os.write(send, str(error).encode() or type(error).__name__.encode())
+            # The last argument of an OSError or a NetlinkError is its text, before it the number.
+            reason = str(error.args[-1]) if error.args else type(error).__name__
+            os.write(send, reason.encode())
         finally:
             os._exit(0)
     os.close(send)
@@ -200,9 +202,7 @@ _KERNEL = (
 
 def _kernel() -> Iterator[Finding]:
     if os.geteuid() != 0:
-        yield Finding(
-            "kernel", False, False, "cannot be looked at without root", "sudo ikelab doctor"
-        )
+        yield Finding("kernel", False, False, "cannot be looked at without root", "start with sudo")
         return
     for name, probe, required, remedy in _KERNEL:
         fault = _in_scratch_namespace(probe)
