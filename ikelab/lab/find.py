@@ -44,6 +44,8 @@ def find(name: str | None, cwd: Path) -> Path:
         return path
     if name in labs:
         return labs[name]
+    if path.is_dir():
+        raise ConfigError(f"there is no {LAB_FILE} in {name}", hint=nearest(path.name, labs))
     raise ConfigError(f"no lab {name!r}", hint=nearest(name, labs) or _known(labs))
 
 

@@ -174,6 +174,9 @@ def test_unknown_lab_is_told_with_the_nearest(here: Path) -> None:
         find.find("first-tunel", here)
     with pytest.raises(ConfigError, match="there is no lab.yaml here .*first-tunnel"):
         find.find(None, here)
+    (here / "mine").mkdir()
+    with pytest.raises(ConfigError, match=r"there is no lab.yaml in \./mine$"):
+        find.find("./mine", here)
 
 
 def test_captures_go_beside_the_labs_or_here(here: Path) -> None:
