@@ -2,7 +2,8 @@
 
 Data goes to standard output, progress to standard error. Exit codes: 0 all is well, 1 a check
 failed, 2 a mistake in the command line or in a file, 3 the machine does not allow it, 130 Ctrl-C.
-Every option can be given as IKELAB_COMMAND_OPTION in the environment.
+Every option can be given as IKELAB_COMMAND_OPTION in the environment. IKELAB_STARTED_AS is what the
+user typed for `ikelab`, as netns/lab sets it: messages name commands by it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _lab_option(command: F) -> F:
 def cli() -> None:
     """Labs of IKEv1 routers and certificate servers in network namespaces.
 
-    LAB is the name of a lab that comes with the project (see `ikelab list`), the path of a folder
+    LAB is the name of a lab that comes with the project (see `list`), the path of a folder
     with a lab.yaml, or nothing: the current directory.
     """
 
@@ -84,7 +85,7 @@ def cli() -> None:
 def deploy(context: click.Context, lab: str | None, dry_run: bool) -> None:
     """Make a lab, start its nodes, enroll those that `trust:` names.
 
-    The lab stays until `ikelab destroy`.
+    The lab stays until `destroy`.
     """
     topology = load(find.find(lab, Path.cwd()))
     _warn(topology)
@@ -119,9 +120,19 @@ def destroy(lab: str | None, everything: bool) -> None:
     if everything and lab is not None:
         raise click.UsageError("either a LAB or --all")
     lifecycle.check_rights()
-    names = lifecycle.everything() if everything else (deployed_lab(lab, must_run=False),)
+    names: tuple[str, ...] = ()
+    if everything:
+        names = lifecycle.everything()
+    elif lab is not None or state.labs():
+        names = (deployed_lab(lab, must_run=False),)
+    if not names:
+        _progress("there is nothing to remove")
     for name in names:
-        _progress(f"{name} is removed" if lifecycle.destroy(name) else f"{name} was not there")
+        if lifecycle.destroy(name):
+            _progress(f"{name} is removed")
+        else:
+            others = ", ".join(state.labs())
+            _progress(f"{name} was not there" + (f" (deployed: {others})" if others else ""))
 
 
 @cli.command()
@@ -175,7 +186,9 @@ def doctor(context: click.Context, form: str) -> None:
         click.echo(physician.as_json(findings))
     else:
         console = report.stdout_console(sys.stdout)
-        rows = [(found.mark, found.name, found.detail, found.remedy) for found in findings]
+        rows = [
+            (found.mark, found.name, found.detail, typeable(found.remedy)) for found in findings
+        ]
         console.print(report.table("This machine", ("", "what", "found", "what to do"), rows))
         able = physician.is_able(findings)
         console.print("Labs can run here." if able else "Labs cannot run here yet.")
@@ -210,7 +223,7 @@ def inspect(lab: str | None, form: str) -> None:
 def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> None:
     """Give one COMMAND at the console of NODE and print what it shows.
 
-    Example: ikelab exec hub show crypto isakmp sa
+    Example: exec hub show crypto isakmp sa
     """
     from ikelab.lab import lifecycle, report
 
@@ -401,7 +414,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _main(arguments: Sequence[str] | None) -> int:
     """Run one command, tell errors as people read them; the exit code."""
     try:
-        result = cli.main(arguments, prog_name="ikelab", standalone_mode=False)
+        result = cli.main(arguments, prog_name=_started_as(), standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -434,10 +447,20 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _started_as() -> str:
+    return os.environ.get("IKELAB_STARTED_AS") or "ikelab"
+
+
+def typeable(text: str) -> str:
+    """A message whose commands can be typed as they stand: `ikelab list` as `./netns/lab list`."""
+    return text.replace("`ikelab ", f"`{_started_as()} ")
+
+
 def _progress(text: str) -> None:
     from ikelab.lab.report import printable
 
-    click.echo(printable(text), err=True)  # what a node shows may hold what its peers have sent
+    # What a node shows may hold what its peers have sent.
+    click.echo(printable(typeable(text)), err=True)
 
 
 def _warn(topology: Topology) -> None:
@@ -459,5 +482,5 @@ def tell(text: str) -> None:
     """An error on standard error, as IOS begins one; what would mend it is indented."""
     from ikelab.lab.report import printable
 
-    for line in printable(text).splitlines():
+    for line in printable(typeable(text)).splitlines():
         click.secho(line if line.startswith(" ") else f"% {line}", fg="red", err=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikelab.errors import ConfigError, LabError
-from ikelab.lab import cli, find, lifecycle, report, state
+from ikelab.lab import cli, find, lifecycle, netns, report, state
 from ikelab.lab.deployed import deployed_lab
 from ikelab.lab.record import Capture
 from ikelab.lab.steps import Result
@@ -78,12 +78,42 @@ def test_mistakes_of_usage_are_told_on_stderr_with_code_2(
     assert printed.err
 
 
-@pytest.mark.parametrize("arguments", [["inspect"], ["exec", "hub", "show", "clock"], ["destroy"]])
+@pytest.mark.parametrize("arguments", [["inspect"], ["exec", "hub", "show", "clock"]])
 def test_nothing_deployed_is_told_with_code_3(
     arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli._main(arguments) == cli.ENVIRONMENT
     assert "no lab is deployed\n  `ikelab deploy LAB` makes one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["destroy"], ["destroy", "--all"]])
+def test_destroying_may_be_repeated(
+    arguments: list[str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(netns, "lab_namespaces", tuple)
+    assert cli._main(arguments) == cli.OK
+    assert capsys.readouterr().err == "there is nothing to remove\n"
+
+
+def test_a_lab_that_was_not_there_is_told_with_those_that_are(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (nodespec.RUN_DIRECTORY / "first-tunnel").mkdir(parents=True)
+    assert cli._main(["destroy", "first-tunel"]) == cli.OK
+    assert capsys.readouterr().err == "first-tunel was not there (deployed: first-tunnel)\n"
+
+
+def test_messages_name_commands_as_they_were_typed(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IKELAB_STARTED_AS", "sudo ./netns/lab")
+    assert cli._main(["inspect"]) == cli.ENVIRONMENT
+    assert "\n  `sudo ./netns/lab deploy LAB` makes one" in capsys.readouterr().err
+    assert cli._main(["inspect", "--help"]) == cli.OK
+    assert "Usage: sudo ./netns/lab inspect [OPTIONS]" in capsys.readouterr().out
 
 
 def test_errors_of_a_lab_are_told_one_a_line(

@@ -93,6 +93,22 @@ def test_arguments_directory_and_exit_code_are_handed_through(clone: Path, tmp_p
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("caller", "wanted"), [({}, "{lab}\n"), ({"SUDO_UID": "1", "SUDO_GID": "1"}, "sudo {lab}\n")]
+)
+def test_commands_are_told_under_which_name_messages_are_to_name_them(
+    clone: Path, caller: dict[str, str], wanted: str
+) -> None:
+    if os.getuid() != 0:
+        wanted = "sudo {lab}\n"  # as whoever has no rights is to start it
+    for name in ("ikelab", "python"):
+        (clone / ".venv/bin" / name).write_text('#!/bin/sh\necho "$IKELAB_STARTED_AS"\n')
+    lab = clone / "netns/lab"
+    for arguments in (["list"], ["python", "a.py"]):
+        assert run(lab, *arguments, env=caller).stdout == wanted.format(lab=lab)
+    assert run(lab, "test", env=caller).stdout == "\n"
+
+
 def test_it_finds_its_clone_through_links_and_relative_paths(clone: Path, tmp_path: Path) -> None:
     (tmp_path / "first").symlink_to(clone / "netns/lab")
     (tmp_path / "second").symlink_to("first")
