@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ikelab.ios.config import RunningConfig
+from ikelab.isakmp.reasons import REASONS
 from ikelab.lab.dates import date_of, span_of
 from ikelab.lab.yaml_reader import Value, address_of
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
@@ -255,7 +256,7 @@ def read_checks(value: Value, names: Names) -> Iterator[Check]:
         value.complain(f"{len(items)} checks; at most {_CHECKS} are possible")
         return
     for item in items:
-        fields = item.fields(tuple(_READERS))
+        fields = item.fields(CHECKS)
         if len(fields) > 1:
             item.complain(f"two checks in one item: {', '.join(fields)}", "begin with a hyphen")
         for kind, inner in fields.items():
@@ -316,8 +317,14 @@ def _read_show(value: Value, names: Names) -> Check | None:
 
 
 def _read_refused(value: Value, names: Names) -> Check | None:
-    found = _node_and(value, names, "reason")
-    return Refused(*found) if found else None
+    required = ("node", "reason")
+    fields = value.fields(required, required=required)
+    if len(fields) < len(required):
+        return None
+    node, reason = names.node(fields["node"]), fields["reason"].text()
+    if node is None or not reason or fields["reason"].one_of(reason, REASONS, "reason") is None:
+        return None
+    return Refused(node, reason)
 
 
 def _read_exec(value: Value, names: Names) -> Check | None:
@@ -326,15 +333,6 @@ def _read_exec(value: Value, names: Names) -> Check | None:
         return None
     node, command = names.commanded(fields["node"]), fields["command"].text()
     return Exec(node, command) if node is not None and command else None
-
-
-def _node_and(value: Value, names: Names, key: str) -> tuple[str, str] | None:
-    """A node with a console, and the text of one more key."""
-    fields = value.fields(("node", key), required=("node", key))
-    if len(fields) < 2:
-        return None
-    node, text = names.node(fields["node"]), fields[key].text()
-    return (node, text) if node is not None and text else None
 
 
 def _read_configure(value: Value, names: Names) -> Check | None:
@@ -379,3 +377,5 @@ _READERS: Mapping[str, Callable[[Value, Names], Check | None]] = {
     "advance": _read_advance,
     "forget-clock": _read_forget_clock,
 }
+CHECKS = tuple(_READERS)
+"""What may stand in `checks:`."""

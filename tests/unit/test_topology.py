@@ -275,6 +275,7 @@ def test_the_labs_of_the_project_are_good() -> None:
             "lab.yaml:22:34: checks[2].configure.lines",
         ),
         (LAB + "  - refused: {node: r1, why: x}\n", "unknown key 'why' in checks[2].refused"),
+        (LAB + "  - refused: {node: r1, reason: revokd}\n", "(did you mean 'revoked'?)"),
         (LAB + "  - trust: {node: r1, trustpoint: rb, ca: ca}\n", "lab.yaml:22:35: no trustpoint"),
         ("", "lab.yaml: the file is empty"),
         ("- a\n", "lab.yaml:1:1: the file should be a mapping"),
