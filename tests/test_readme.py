@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
+from ikelab.ios.log_isakmp import Dialect
+from ikelab.lab.checks import CHECKS, CONDITIONS
 from ikelab.lab.cli import cli
+from ikelab.runtime.nodespec import NodeKind
 from tests.hostile.registry import cases
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+LABS = (ROOT / "netns" / "README.md").read_text()
 COMMANDS = re.findall(r"^    sudo \./netns/lab (.+)$", README, re.MULTILINE)
 SCRIPT_VERBS = {"test", "bench", "python"}  # netns/lab's own
 
@@ -39,6 +44,27 @@ def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_every_place_that_is_named_is_there() -> None:
+    """Files and folders of the project in code quotes, in both READMEs."""
+    named = set(re.findall(r"`((?:ikelab|netns|tests|captures)/[\w./-]+)`", README + LABS))
+    assert len(named) > 10
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"`{name}: " for name in CHECKS),
+        *(f"`{name}`" for name in CONDITIONS),
+        *(f"`{kind.value}`" for kind in NodeKind),
+        *(f'"{dialect}"' for dialect in get_args(Dialect)),
+    ],
+)
+def test_the_labs_readme_has_what_a_lab_file_may_hold(words: str) -> None:
+    assert words in LABS
 
 
 @pytest.mark.parametrize(
