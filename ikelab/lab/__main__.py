@@ -1,5 +1,18 @@
-"""`python -m ikelab.lab`: the command line without its entry point's script."""
+"""The command line's first steps: `ikelab`, and `python -m ikelab.lab`."""
 
-from ikelab.lab.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Load the command line and hand over to it.
+
+    It takes half a second, in which nothing is made yet: Ctrl-C ends the process without a word.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ikelab.lab import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

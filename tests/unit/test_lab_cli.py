@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,23 @@ def test_ctrl_c_is_code_130(monkeypatch: pytest.MonkeyPatch, here: Path) -> None
 
     monkeypatch.setattr(find, "find", interrupt)
     assert cli._main(["run"]) == 130
+
+
+LOADING = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ikelab.lab.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from ikelab.lab.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_loads_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_closed_pipe_is_no_error(here: Path) -> None:
