@@ -479,8 +479,11 @@ def _warn(topology: Topology) -> None:
 
 
 def tell(text: str) -> None:
-    """An error on standard error, as IOS begins one; what would mend it is indented."""
+    """An error on standard error, as IOS begins one; what would mend it is indented.
+
+    What a console has said begins so already.
+    """
     from ikelab.lab.report import printable
 
     for line in printable(typeable(text)).splitlines():
-        click.secho(line if line.startswith(" ") else f"% {line}", fg="red", err=True)
+        click.secho(line if line.startswith((" ", "% ")) else f"% {line}", fg="red", err=True)

@@ -20,7 +20,9 @@ def deployed_lab(lab: str | None, *, must_run: bool = True) -> str:
         if len(names) == 1:
             return names[0]
         if names:
-            raise ConfigError("which lab?", hint=f"deployed: {', '.join(names)}")
+            raise ConfigError(
+                "which lab?", hint=f"deployed: {', '.join(names)}; name one, at a node with --lab"
+            )
         raise LabError("no lab is deployed", hint="`ikelab deploy LAB` makes one")
     if lab not in names and "/" in lab.rstrip("/") + "/":
         lab = _name_at(lab)

@@ -187,7 +187,7 @@ def carry_out(topology: Topology, check: Check) -> Result:
                 with ControlClient(topology.node(check.node).control_path) as client:
                     return _at_console(client, title, check, topology.node(check.node))
     except (LabError, ConfigError) as error:
-        return Result(title, False, str(error).replace("\n", " "))
+        return Result(title, False, " ".join(str(error).split()))
 
 
 def _at_console(client: ControlClient, title: str, check: Deed, node: NodeSpec) -> Result:

@@ -89,7 +89,7 @@ class Console:
         match outcome:
             case Said(text, failed):
                 if failed:
-                    raise ConfigError(text.rstrip("\n"))
+                    raise ConfigError(_under_the_line(self._session.prompt + line, text.rstrip()))
                 typed.finish("this line")
                 return Answer(text)
             case Command():
@@ -265,6 +265,12 @@ def _set_clock(command: Command, now: Now, zone: Zone) -> ClockSet:
     except ValueError as error:
         raise ConfigError(f"% Invalid date: {error}") from error
     return ClockSet(zone.utc(date), now.wall)
+
+
+def _under_the_line(typed: str, text: str) -> str:
+    """A text with a caret as a terminal shows it, below the line that it points into."""
+    caret, _, rest = text.partition("\n")
+    return f" {typed}\n {caret}\n{rest}" if caret.strip() == "^" else text
 
 
 def _stops_a_server(edited: Edited) -> bool:

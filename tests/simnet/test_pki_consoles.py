@@ -11,6 +11,18 @@ from ikelab.pki.events import CertificateInstalled, HttpRequest
 from ikelab.pki.x509 import load_certificate
 from tests.simnet.office import Office, pasted_part
 
+# --- both -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hub", "ra-subca"])
+def test_the_caret_stands_under_the_line_that_was_typed(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Office().type(name, "show frob")
+    shown, caret, marker = str(caught.value).splitlines()
+    assert shown == f" {name}#show frob" and shown[caret.index("^") :] == "frob"
+    assert marker == "% Invalid input detected at '^' marker."
+
+
 # --- the certificate server's list ----------------------------------------------------------------
 
 

@@ -126,6 +126,14 @@ def test_errors_of_a_lab_are_told_one_a_line(
     assert len(lines) == 2 and all(line.startswith("% ") for line in lines)
 
 
+def test_what_a_console_has_said_is_printed_as_it_said_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.tell(" hub#frob\n     ^\n% Invalid input detected at '^' marker.")
+    said = capsys.readouterr().err
+    assert said == " hub#frob\n     ^\n% Invalid input detected at '^' marker.\n"
+
+
 def test_terminal_escapes_in_a_file_are_not_printed(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,7 +355,7 @@ def test_deployed_lab_must_be_named_when_there_are_several(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "labs", lambda: ("one", "two"))
-    with pytest.raises(ConfigError, match="which lab"):
+    with pytest.raises(ConfigError, match="which lab.*name one, at a node with --lab"):
         deployed_lab(None)
     assert deployed_lab("two") == "two"
     with pytest.raises(LabError, match="three is not deployed"):
