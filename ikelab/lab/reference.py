@@ -23,7 +23,8 @@ keys are beside the frames on purpose: they were thrown away with the lab. To op
     WIRESHARK_CONFIG_DIR=captures/LAB/LAB.wireshark wireshark captures/LAB/LAB.pcapng
 
 `tshark` takes the same directory. Beside each capture stand a ladder of its IKE messages and what
-every node's console said (`logs/`).
+every node's console said (`logs/`). An encrypted message that is sent again ("attempt 1 of 5" in
+its comment) is malformed to Wireshark, which takes it for the next one of the exchange.
 
 | lab | what it shows | frames | IKE messages |
 |---|---|---|---|
