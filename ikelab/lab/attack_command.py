@@ -125,8 +125,8 @@ def _summary(left_out: str, harm: str, raised: Counter[str], capture: Capture) -
         _say("ok      the honest tunnel carries packets, the router is well, no secret was told")
     counters = ", ".join(f"{reason} {count}" for reason, count in raised.most_common())
     _say(f"Counters raised: {counters or 'none'}")
-    _say(f"Capture: {capture.path}")
-    _say(f"Open it decrypted:\n  WIRESHARK_CONFIG_DIR={capture.wireshark} wireshark {capture.path}")
+    for line in report.where_to_look(capture):
+        _say(line)
 
 
 def _say(text: str) -> None:

@@ -401,7 +401,8 @@ def list_labs(form: str) -> None:
         found: list[Json] = [dict(zip(columns, row, strict=True)) for row in rows]
         report.print_json(found, sys.stdout)
         return
-    report.stdout_console(sys.stdout).print(report.table("Labs", columns, rows))
+    shown = [(*row, report.near(Path(folder))) for *row, folder in rows]
+    report.stdout_console(sys.stdout).print(report.table("Labs", columns, shown))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

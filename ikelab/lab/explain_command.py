@@ -53,7 +53,7 @@ def _explain_refusal(
         click.echo(f"nothing was refused by {node}, nor of it, in {evidence.where}")
         return
     click.echo(report.printable(sentence(found, evidence.names)))
-    for name, text in (*rows(found), ("found in", evidence.where)):
+    for name, text in (*rows(found), ("found in", report.near(Path(evidence.where)))):
         click.echo(report.printable(f"  {name:<8} {text}"))
 
 

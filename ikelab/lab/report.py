@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console
@@ -119,7 +120,7 @@ def summary_json(summary: Summary) -> Json:
     capture: Json = None
     if summary.capture is not None:
         capture = {key: _plain(value) for key, value in asdict(summary.capture).items()}
-        capture["open"] = open_command(summary.capture)
+        capture["open"] = _open_command(summary.capture, str)
     return {
         "lab": summary.lab,
         "title": summary.title,
@@ -132,9 +133,27 @@ def summary_json(summary: Summary) -> Json:
     }
 
 
-def open_command(capture: Capture) -> str:
+def near(path: Path) -> str:
+    """A path as somebody here would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def where_to_look(capture: Capture) -> Iterator[str]:
+    """Where a capture is, in lines that can be copied."""
+    lost = f", {capture.dropped} LOST" if capture.dropped else ""
+    keys = f"keys of {capture.ike_keys} IKE and {capture.esp_keys} ESP SAs"
+    yield f"Capture: {near(capture.path)}"
+    yield f"  {capture.frames} frames{lost}, {keys}"
+    for path in capture.behind_nat:
+        yield f"  behind the NAT: {near(path)}"
+    yield "Open it decrypted:"
+    yield f"  {_open_command(capture, near)}"
+
+
+def _open_command(capture: Capture, named: Callable[[Path], str]) -> str:
     """The one command that opens a capture decrypted."""
-    directory, file = shlex.quote(str(capture.wireshark)), shlex.quote(str(capture.path))
+    directory, file = (shlex.quote(named(path)) for path in (capture.wireshark, capture.path))
     return f"WIRESHARK_CONFIG_DIR={directory} wireshark {file}"
 
 
@@ -145,7 +164,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         if rows:
             console.print(table(name, columns, rows))
     if summary.capture is not None:
-        _print_capture(summary.capture, console)
+        for line in where_to_look(summary.capture):
+            console.print(Text(line), soft_wrap=True)
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, Sequence[str], list[Sequence[str]]]]:
@@ -170,18 +190,6 @@ def _tables(summary: Summary) -> Iterator[tuple[str, Sequence[str], list[Sequenc
         ("", "check", "seen"),
         [("ok" if r.passed else "FAILED", r.title, r.detail) for r in summary.results],
     )
-
-
-def _print_capture(capture: Capture, console: Console) -> None:
-    """Where the capture is, in lines that can be copied: nothing is wrapped."""
-    lost = f", {capture.dropped} LOST" if capture.dropped else ""
-    keys = f"keys of {capture.ike_keys} IKE and {capture.esp_keys} ESP SAs"
-    console.print(Text(f"Capture: {capture.path}"), soft_wrap=True)
-    console.print(Text(f"  {capture.frames} frames{lost}, {keys}"), soft_wrap=True)
-    for path in capture.behind_nat:
-        console.print(Text(f"  behind the NAT: {path}"), soft_wrap=True)
-    console.print(Text("Open it decrypted:"))
-    console.print(Text(f"  {open_command(capture)}", style="bold"), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

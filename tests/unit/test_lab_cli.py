@@ -316,6 +316,18 @@ def test_summary_says_who_is_certified_by_whom_what_is_up_and_where_the_capture_
     assert "FAILED" not in text
 
 
+def test_paths_below_here_are_shown_as_one_types_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir("/tmp")
+    what = summary(Result("a check", True, "seen"))
+    assert "WIRESHARK_CONFIG_DIR='a b/lab.wireshark' wireshark 'a b/lab.pcapng'" in printed(what)
+    assert report.summary_json(what)["capture"]["path"] == "/tmp/a b/lab.pcapng"
+    monkeypatch.chdir(REPOSITORY)
+    assert cli._main(["list"]) == cli.OK
+    assert f"{REPOSITORY}/netns" not in capsys.readouterr().out
+
+
 def test_summary_for_programs_has_the_same() -> None:
     plain = json.loads(json.dumps(report.summary_json(summary(Result("a check", False, "seen")))))
     assert plain["passed"] is False
