@@ -24,6 +24,7 @@ from ikelab.pki.name import read_name
 from ikelab.pki.pkcs12 import Identity, dump_pkcs12
 from ikelab.pki.scep import FailInfo
 from ikelab.pki.store import (
+    UNDECIDED,
     Authority,
     CaStore,
     EnrollmentRequest,
@@ -116,6 +117,8 @@ class Issuer:
         Raises PkiError("ca-expired", "ca-ends"), or PkiError("not-pending") if somebody was faster:
         the serial number reserved is then skipped and the certificate signed is thrown away.
         """
+        if waiting.state not in UNDECIDED:  # no serial number is spent on it
+            raise _not_pending(waiting)
         if not self.is_next:
             check_dates(self.config, self.ca, now)
         if request is None or request.der != waiting.request:
@@ -134,9 +137,7 @@ class Issuer:
         )
         files = issued_files(self.config, der, serial)
         if not self.store.grant_request(waiting.number, IssuedCertificate(serial, der), files):
-            raise PkiError(
-                "not-pending", f"request {waiting.request_id or 0} is not pending any more"
-            )
+            raise _not_pending(waiting)
         subject = format_name(request.subject)
         return der, RequestGranted(self.config.name, waiting.request_id or 0, serial, subject)
 
@@ -162,6 +163,10 @@ class Issuer:
                 fail_info=FailInfo.BAD_REQUEST,
             )
         return start
+
+
+def _not_pending(request: EnrollmentRequest) -> PkiError:
+    return PkiError("not-pending", f"request {request.request_id or 0} is not pending any more")
 
 
 def check_dates(config: CertServerConfig, ca: Certificate, now: datetime) -> None:

@@ -25,6 +25,7 @@ from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
 from ikelab.pki.scep_query import decode_message, read_query
 from ikelab.pki.store import (
+    UNDECIDED,
     Authority,
     EnrollmentRequest,
     NewRequest,
@@ -46,8 +47,6 @@ from ikelab.pki.x509 import (
 # The GET of a request for RSA-4096 with its base64 and escapes is 9 KB.
 _MAX_TARGET = 16384
 _MAX_BODY = 65536
-
-_UNDECIDED = (RequestState.PENDING, RequestState.AUTHORIZED)
 
 _CRL_TYPE = "application/pkix-crl"
 _DIGESTS = ("SHA-256", "SHA-384", "SHA-512")
@@ -458,7 +457,7 @@ def queued_notice(server: str, row: EnrollmentRequest) -> RequestQueued:
 def _refuse_second_request(key: RequestKey, known: Iterable[EnrollmentRequest]) -> None:
     """One requester, one transactionID, one PKCS#10 at a time: the queue stays as it was."""
     for other in known:
-        if other.key.signer_key == key.signer_key and other.state in _UNDECIDED:
+        if other.key.signer_key == key.signer_key and other.state in UNDECIDED:
             waits = f"request {other.request_id or 0} waits under the same transactionID"
             raise _bad_request("transaction-busy", waits)
 

@@ -48,6 +48,10 @@ class RequestState(Enum):
     REJECTED = "rejected"
 
 
+UNDECIDED = (RequestState.PENDING, RequestState.AUTHORIZED)
+"""States in which a request can still be granted."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestKey:
     """What makes two requests the same one (a repeat gets the same answer).

@@ -24,7 +24,6 @@ CREATE TABLE IF NOT EXISTS request (
     CHECK ((state = 'granted') = (serial IS NOT NULL)),
     UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
 CREATE INDEX IF NOT EXISTS request_state ON request (state, received);
-CREATE INDEX IF NOT EXISTS request_listed ON request (number) WHERE id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS request_finished ON request (number)
     WHERE id IS NOT NULL AND state != 'pending';
 CREATE TABLE IF NOT EXISTS revoked (

@@ -221,16 +221,17 @@ class SqliteCaStore(Database):
         )
 
     def _free_request_id(self, connection: sqlite3.Connection, automatic: bool) -> int | None:
-        """The id after the newest request's, round the corner at 999, that nobody holds.
+        """The next id that nobody holds, round the corner at 999.
 
-        When all are held, the oldest finished request gives up its own. Where all wait, a request
-        that waits for nobody needs none: strangers who fill the list do not keep it out.
+        That of a request that was removed does not come back at once: whoever has seen the list
+        before must not grant a stranger by it. When all are held, the oldest finished request
+        gives up its own. Where all wait, a request that waits for nobody needs none: strangers who
+        fill the list do not keep it out.
         """
-        newest = connection.execute(
-            "SELECT id FROM request WHERE id IS NOT NULL ORDER BY number DESC LIMIT 1"
+        came = connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'request'"
         ).fetchone()
-        after = newest[0] if newest else 0
-        free = self._next_free_id(connection, after)
+        free = self._next_free_id(connection, came[0] if came else 0)
         if free is not None:
             return free
         finished = connection.execute(

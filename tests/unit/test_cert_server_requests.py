@@ -86,6 +86,18 @@ def test_the_second_of_two_grants_is_told_that_it_lost() -> None:
     assert issued(asker.poll()).serial == 2
 
 
+def test_a_grant_that_comes_too_late_spends_no_serial_number() -> None:
+    asker = enabled()
+    late = another(asker)
+    asker.enroll()
+    late.enroll()
+    asker.server.reject(1)
+    for request in (1, 2, 2, 1):
+        asker.server.grant(request, asker.scene.now())
+    assert issued(late.poll()).serial == 2
+    assert asker.server.status().last_serial == 2
+
+
 def test_a_rejected_request_stays_rejected() -> None:
     asker = enabled()
     asker.enroll()
@@ -104,7 +116,16 @@ def test_a_removed_request_is_as_if_it_had_never_come() -> None:
     assert asker.server.remove(1) == [RequestRemoved("root-ca", 1, False)]
     assert refusal(asker.poll()) is FailInfo.BAD_CERT_ID
     assert asker.enroll().status is PkiStatus.PENDING
-    assert asker.server.remove(None) == [RequestRemoved("root-ca", 1, False)]
+    assert asker.server.remove(None) == [RequestRemoved("root-ca", 2, False)]
+
+
+def test_who_grants_a_removed_request_grants_nobody_else() -> None:
+    asker = enabled()
+    asker.enroll()
+    asker.server.remove(1)
+    another(asker).enroll()
+    with pytest.raises(PkiError, match="no enrollment request 1"):
+        asker.server.grant(1, asker.scene.now())
 
 
 @pytest.mark.parametrize("command", ["grant", "reject", "remove"])
