@@ -4,9 +4,9 @@
                         (number, CA certificate, UnsignedCertRep)
     signer -> server    the number, eight octets, and the pkiMessage, empty where it cannot be made
 
-The signer knows nothing that could be lost: what it does not answer, the server signs itself. It
-ends with the server, however that ends, because its socket does. Threads would not do: libcrypto's
-Python library keeps the interpreter's lock while it signs.
+The signer knows nothing that could be lost: what it does not answer, also because it hangs, the
+server signs itself. It ends with the server, however that ends, because its socket does. Threads
+would not do: libcrypto's Python library keeps the interpreter's lock while it signs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from ikelab.runtime.sqlite import key_der, load_key
 
 _LARGEST = 1 << 16  # octets of a message; an answer with a long CRL is signed here
 _NUMBER = 8
+# For one answer. All 32 connections of a web server with RSA-4096 take it 0.2 s, and a router
+# waits 10 s for the whole of its request.
+_SECONDS = 3.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Signer:
         self._socket = ours
 
     def close(self) -> None:
-        """End the process; what comes afterwards is signed here."""
+        """End the process; what waits for it, and what comes afterwards, is signed here."""
         if self._socket is None:
             return
         self._give_up()
@@ -72,8 +75,21 @@ class Signer:
     async def sign(self, answer: HttpOut) -> HttpOut:
         """The answer with its body, see `HttpOut.sign`. At once where nothing is to be signed."""
         handed_over = None if answer.unsigned is None else self._hand_over(answer.unsigned)
-        octets = b"" if handed_over is None else await handed_over
+        octets = b"" if handed_over is None else await self._signed(handed_over)
         return answer.with_body(octets) if octets else answer.sign(self._rng)
+
+    async def _signed(self, handed_over: Future[bytes]) -> bytes:
+        """The signer's answer; empty where it gives none."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await handed_over
+        except TimeoutError:
+            if handed_over.done() and not handed_over.cancelled():
+                return handed_over.result()  # it came while this process was held up
+            if self._socket is not None:  # else another answer has waited as long
+                _LOG.warning("the signing process hangs; this one signs by itself")
+                self.close()
+            return b""
 
     def _hand_over(self, unsigned: ToSign) -> Future[bytes] | None:
         """What will be the signer's answer; None where it does not take it."""
@@ -111,7 +127,7 @@ class Signer:
                 return
             if not octets:
                 _LOG.warning("the signing process has ended; this one signs by itself")
-                self._give_up()
+                self.close()
                 return
             future = self._waiting.pop(int.from_bytes(octets[:_NUMBER], "big"))
             if not future.done():  # else the client has hung up
@@ -146,5 +162,7 @@ def _serve(asked: socket.socket) -> NoReturn:
                     except PkiError:  # the server finds out, and says so
                         signed = b""
                     asked.send(number.to_bytes(_NUMBER, "big") + signed)
+    except Exception:
+        _LOG.exception("the signing process fails")
     finally:
         os._exit(0)

@@ -16,6 +16,7 @@ from ikelab.pki import scep
 from ikelab.pki.ca_events import HttpIn, HttpOut, RequestRefused
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.scep import PkiStatus
+from ikelab.runtime import signing
 from ikelab.runtime.signing import Signer
 from tests.ca_process import our_ca
 from tests.pki_scene import Scene, pool_key
@@ -90,6 +91,20 @@ def test_when_the_process_is_killed_nobody_waits_for_it(
         signed = asyncio.run(killed_meanwhile())
     assert client.read([answer.body for answer in signed], 1) == list(range(2, 14))
     assert "the signing process has ended" in caplog.text
+
+
+def test_a_process_that_hangs_is_ended_and_nobody_goes_without_an_answer(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "_SECONDS", 0.05)
+    client, answers = decided(12)
+    with forked() as signer:
+        os.kill(signer._pid, signal.SIGSTOP)
+        signed = sign_all(signer, answers)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(signer._pid, os.WNOHANG)  # it is gone, and nothing of it is left
+    assert client.read([answer.body for answer in signed], 1) == list(range(2, 14))
+    assert caplog.text.count("the signing process hangs") == 1
 
 
 def test_an_answer_too_long_for_its_socket_is_signed_here() -> None:
