@@ -52,9 +52,11 @@ def _trustpoint(notice: object, zone: Zone) -> Iterator[LogLine]:
             request = "CRYPTO_PKI:  Certificate Request Fingerprint"
             yield LogLine(f"{request} MD5: {grouped(notice.fingerprint_md5)}")
             yield LogLine(f"{request} SHA1: {grouped(notice.fingerprint_sha1)}")
-        case pki.EnrollmentPending(trustpoint, retry):
-            text = f"trustpoint {trustpoint}: the CA keeps the request, next poll in {retry:.0f} s"
-            yield own("PKI", text)
+        case pki.EnrollmentPending(trustpoint, retry, unanswered):
+            text = f"the CA keeps the request, next poll in {retry:.0f} s"
+            if unanswered:
+                text = f"no answer from the CA: {visible(unanswered)}; next try in {retry:.0f} s"
+            yield own("PKI", f"trustpoint {trustpoint}: {text}")
         case pki.CertificateInstalled():
             yield LogLine("%PKI-6-CERTRET: Certificate received from Certificate Authority")
         case pki.NextCertificateHeld():

@@ -70,10 +70,14 @@ class RequestSent:
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentPending:
-    """Notice: the CA keeps the request until somebody grants it; next poll in `retry` seconds."""
+    """Notice: the CA keeps the request until somebody grants it; next poll in `retry` seconds.
+
+    unanswered: why the CA gave no answer at all; "" where it did.
+    """
 
     trustpoint: str
     retry: float
+    unanswered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

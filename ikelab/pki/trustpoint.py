@@ -412,7 +412,8 @@ class Trustpoint(Authentication, Succession):
 
     def _wait(self, now: Now) -> list[TrustpointAction]:
         self._retry_at = now.elapsed + self.config.retry_period
-        return [EnrollmentPending(self.config.name, float(self.config.retry_period))]
+        unanswered = self._fault.detail if self._fault.reason == "no-answer" else ""
+        return [EnrollmentPending(self.config.name, float(self.config.retry_period), unanswered)]
 
     def _install(self, now: Now) -> list[TrustpointAction]:
         """Certificate and key change places in one transaction of nvram."""

@@ -196,6 +196,9 @@ def test_a_ca_that_is_away_is_asked_again_when_it_is_back():
     lab.enroll("hub")
     lab.configure("ra-subca", "no ip http server")
     lab.net.run(3 * MINUTE)
+    hub = lab.node("hub")
+    said = NodeLog().text([hub.of(EnrollmentPending)[-1]], lab.net.now)
+    assert "no answer from the CA: connection refused; next try in 60 s" in said
     lab.type("ra-subca", f"{SERVER} grant all")
     lab.configure("ra-subca", "ip http server")
     lab.net.run(MINUTE)

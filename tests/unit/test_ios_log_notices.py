@@ -121,6 +121,10 @@ NOTICES: list[tuple[object, list[str]]] = [
         ["IKELAB-PKI: trustpoint ra: the CA keeps the request, next poll in 60 s"],
     ),
     (
+        pki.EnrollmentPending("ra", 60.0, "connection refused"),
+        ["IKELAB-PKI: trustpoint ra: no answer from the CA: connection refused; next try in 60 s"],
+    ),
+    (
         pki.CaCertificateAccepted("ra", "cn=ra-subca", "00" * 32),
         ["Trustpoint CA certificate accepted."],
     ),
