@@ -335,7 +335,8 @@ class IsakmpEngine:
             actions += teardown.forget_older(self._context, sa, now)
         actions += admission.make_room_for_sa(self._context, sa, now)
         waiting = self.table.waiting.pop(nat_t.destination(sa.remote), {})
-        for name, flow in waiting.items():
+        for name, asked in waiting.items():
+            flow = self.config.flow_now(asked)
             if flow.isakmp_profile in (None, sa.profile):
                 actions += self._start_quick_mode(sa, flow)
             else:  # its own main mode is under way, for another profile
@@ -346,6 +347,7 @@ class IsakmpEngine:
     # --- requests of the data plane ---------------------------------------------------------------
 
     def _request(self, flow: IpsecFlow, now: Now) -> list[Action]:
+        flow = self.config.flow_now(flow)
         running = any(
             node.flow is not None and node.flow.name == flow.name and not node.is_over
             for node in self.table.nodes.values()

@@ -239,3 +239,9 @@ class IsakmpConfig:
     def name(self) -> str:
         """The host name alone, for comments and logs."""
         return self.hostname.partition(".")[0]
+
+    def flow_now(self, flow: IpsecFlow) -> IpsecFlow:
+        """A flow as it is configured now: a pair keeps the one that it was negotiated for."""
+        ends = (flow.name, flow.local, flow.remote)
+        same = (one for one in self.flows if (one.name, one.local, one.remote) == ends)
+        return next(same, flow)

@@ -12,6 +12,7 @@ from ikelab.isakmp.events import (
     SaRequested,
 )
 from ikelab.isakmp.policy import Keepalive
+from ikelab.wire.numbers import Group
 from tests.dialogue.playbook import I_END, R_END, Pair, config, deleted, esp_keys, gre_flow
 
 
@@ -54,6 +55,29 @@ def test_a_day_of_rekeying_never_leaves_the_flow_without_a_pair():
     assert 23 <= len(pair.i.of(InstallIpsecSa)) <= 26, "one pair an hour, not two"
     # Both delete the old ISAKMP SA at the same moment: the second DELETE meets no SA any more.
     assert set(pair.i.refusals) | set(pair.r.refusals) <= {"unknown-cookies"}
+
+
+def test_the_next_pair_is_what_is_configured_by_then():
+    pair = established()
+    for side in (pair.i, pair.r):
+        flow = replace(side.engine.config.flows[0], pfs=Group.MODP_2048, lifetime_seconds=600)
+        pair.give(side, ConfigChanged(replace(side.engine.config, flows=(flow,))))
+    pair.live(3599.0)
+    assert pair.i.refusals == pair.r.refusals == []
+    for side in (pair.i, pair.r):
+        newest = side.of(InstallIpsecSa)[-1]
+        assert newest.lifetime_seconds == 600
+        assert side.engine.table.pairs[newest.inbound.spi].flow.pfs is Group.MODP_2048
+
+
+def test_what_waits_for_phase_1_is_asked_for_as_it_is_configured_by_then():
+    pair = Pair()
+    pair.request()
+    for side in (pair.i, pair.r):
+        flow = replace(side.engine.config.flows[0], pfs=Group.MODP_2048)
+        pair.give(side, ConfigChanged(replace(side.engine.config, flows=(flow,))))
+    pair.run()
+    assert esp_keys(pair.i) == esp_keys(pair.r) != []
 
 
 def test_the_isakmp_sa_is_renewed_before_its_end_and_the_old_one_deleted():
