@@ -21,7 +21,7 @@ from ikelab.isakmp.state import State
 from ikelab.types import Endpoint, Now
 
 HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
-EARLY_MESSAGES = 3  # informational ones, before the peer is authenticated
+EARLY_MESSAGES = 3  # of phase 2, before the peer is authenticated
 HALF_OPEN_OF_ADDRESS = 5  # of them from one address: strongSwan's number, too
 # Messages 2 of aggressive mode to an address that has shown our cookie in none of them, repeats
 # included, in UNVERIFIED_SECONDS. Each may be larger than its question: it holds a proof, and the
@@ -235,15 +235,18 @@ def _gives_way(reason: str, what: str, limit: int) -> ProtocolError:
 
 
 def comes_early(sa: IsakmpSa | None, event: DatagramReceived) -> Trace | None:
-    """A responder may send DELETE right behind message 6 (guide, D1), while its certificate is
-    still being checked here: a few such messages wait, unread, until the peer is authenticated.
+    """What a responder sends right behind message 6 may overtake it, or arrive while its
+    certificate is still being checked here: a DELETE (guide, D1), a quick mode of its own. A few
+    such messages wait, unread, until the peer is authenticated.
     """
-    if sa is None or not sa.awaiting_cert or not sa.initiator or len(sa.early) >= EARLY_MESSAGES:
+    if sa is None or not sa.initiator or len(sa.early) >= EARLY_MESSAGES:
+        return None
+    if not sa.awaiting_cert and sa.state is not State.IKE_I_MM5:
         return None
     if (event.local, event.remote) != (sa.local, sa.remote):
         return None
     sa.early = (*sa.early, event)
-    return Trace(sa.remote, sa.conn_id, "informational-waits")
+    return Trace(sa.remote, sa.conn_id, "message-waits")
 
 
 def use_message_id(sa: IsakmpSa, message_id: int) -> None:

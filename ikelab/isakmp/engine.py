@@ -167,6 +167,8 @@ class IsakmpEngine:
             match header.exchange_type:
                 case ExchangeType.IDENTITY_PROTECTION | ExchangeType.AGGRESSIVE:
                     return self._receive_phase1(header, event, now)
+                case _ if header.flags & Flags.ENCRYPTION and (early := self._early(header, event)):
+                    return [early]
                 case ExchangeType.QUICK:
                     return self._receive_quick_mode(header, event, now)
                 case _:
@@ -252,9 +254,6 @@ class IsakmpEngine:
     ) -> list[Action]:
         if not header.flags & Flags.ENCRYPTION:
             return self._clear_informational(header, event)
-        early = admission.comes_early(self.table.find(header.cky_i, header.cky_r), event)
-        if early is not None:
-            return [early]
         known = self._complete_sa(header, event)
         sa = known.heard_at(event.remote)
         admission.check_message_id(known, header.message_id)
@@ -275,6 +274,9 @@ class IsakmpEngine:
         if sa.handle in self.table.sas:
             actions.append(informational.node_deleted(sa, header.message_id))
         return actions
+
+    def _early(self, header: Header, event: DatagramReceived) -> Trace | None:
+        return admission.comes_early(self.table.find(header.cky_i, header.cky_r), event)
 
     def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
         sa = self.table.find(header.cky_i, header.cky_r)
@@ -388,7 +390,8 @@ class IsakmpEngine:
     ) -> IsakmpSa:
         self._handles += 1
         known = self.table.established_with(remote) is not None
-        sa = IsakmpSa(self._handles, initiator, local, remote, cky_i, created=now.elapsed)
+        sa = IsakmpSa(self._handles, initiator, local, remote, cky_i, begun=now.elapsed)
+        sa.created = now.elapsed
         sa.initial_contact = initiator and not known
         return sa
 

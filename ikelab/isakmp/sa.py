@@ -45,20 +45,22 @@ Rank = tuple[float, bytes, bytes]
 class IsakmpSa:
     """One phase 1 SA, growing or grown.
 
-    conn_id: 0 until keys exist, as IOS prints. sai_b, id_b: bodies as sent or received: the hashes
-    run over these octets, never over rebuilt ones. exchange: the mode of phase 1. iv: of the next
-    phase 1 message; after phase 1 its last cipher block, from which every other exchange derives
-    its own. own_id_b: the ID that we sent ahead of its proof, in aggressive mode. established,
-    expires: seconds of `Now.elapsed`. rekey_at, probe_at: when a new main mode, when an R-U-THERE
-    is due. answered: digest of a datagram that was taken -> the stored reply to it, newest last.
-    repeats: how often message 2 of aggressive mode went out again, at the peer's request.
+    conn_id: 0 until keys exist, as IOS prints. begun: when message 1 went or came; created: when it
+    last got on, as long as it is half-open; established, expires: seconds of `Now.elapsed`, all of
+    them. sai_b, id_b: bodies as sent or received: the hashes run over these octets, never over
+    rebuilt ones. exchange: the mode of phase 1. iv: of the next phase 1 message; after phase 1 its
+    last cipher block, from which every other exchange derives its own. own_id_b: the ID that we
+    sent ahead of its proof, in aggressive mode. rekey_at, probe_at: when a new main mode, when an
+    R-U-THERE is due. answered: digest of a datagram that was taken -> the stored reply to it,
+    newest last. repeats: how often message 2 of aggressive mode went out again, at the peer's
+    request.
     requested_profile: of the flow that we initiate for ("SA request profile is"); profile: the one
     that the peer's identity matched. keyring: where the pre-shared key was found. nat: what NAT
     traversal has found, None where it was not agreed on. nat_keepalive_at: when the next one is
     due. pieces: the fragments of a message that is not whole yet. traffic: packets sent and
     received, when they were counted last. used_message_ids: of exchanges that the peer began.
     probe_heard, probes_answered: last sequence number of its R-U-THEREs, times of our latest
-    answers. early: informational messages that wait for the peer's authentication.
+    answers. early: messages of phase 2 that wait for the peer's authentication.
     """
 
     handle: int
@@ -71,6 +73,7 @@ class IsakmpSa:
     shown: str = "MM_NO_STATE"
     exchange: ExchangeType = ExchangeType.IDENTITY_PROTECTION
     conn_id: int = 0
+    begun: float = 0.0
     created: float = 0.0
     policy: IsakmpPolicy | None = None
     cipher: CbcCipher | None = None

@@ -66,17 +66,24 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
 def forget_older(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:
     """INITIAL-CONTACT (RFC 2407 section 4.6.3.3): the peer knows of no SA older than this one.
 
-    IOS deletes the older IPsec SAs under the new SA all the same (guide, D1: a DELETE inside MM6).
+    Older is what was there when this SA began: what came up since is of an exchange that crossed
+    it, and the peer knows of that, too. IOS deletes the older IPsec SAs under the new SA all the
+    same (guide, D1: a DELETE inside MM6).
     """
     table = context.table
     older = [
         other
         for other in table.sas.values()
-        if other.handle != sa.handle and other.is_complete and sa.has_peer_of(other)
+        if other is not sa and _was_there(other.established, sa) and sa.has_peer_of(other)
     ]
     actions: list[Action] = []
     for remote in dict.fromkeys([sa.remote, *(other.remote for other in older)]):
-        actions += context.delete_pairs(sa, list(table.pairs_with(remote)), now, "initial contact")
+        pairs = [pair for pair in table.pairs_with(remote) if _was_there(pair.established, sa)]
+        actions += context.delete_pairs(sa, pairs, now, "initial contact")
     for other in older:
         actions += context.drop_sa(other, "initial contact")
     return actions
+
+
+def _was_there(established: float | None, sa: IsakmpSa) -> bool:
+    return established is not None and established <= sa.begun

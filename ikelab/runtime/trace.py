@@ -119,7 +119,7 @@ class TraceWriter:
             if isinstance(action, PlainMessage) and not action.sent:
                 taken.append(action.message)
                 told.append(action.comment)
-            elif isinstance(action, isakmp_events.Trace) and action.name == "informational-waits":
+            elif isinstance(action, isakmp_events.Trace) and action.name == "message-waits":
                 told.append(f"{node} keeps this message until the peer is authenticated")
             elif isinstance(action, Refused):
                 refused.append(action)

@@ -105,14 +105,14 @@ def test_initial_contact_in_a_message_of_its_own_ends_the_older_sa():
     pair.r.engine.table.pairs.clear()  # what is left of the first: its SA
     pair.give(pair.i, SaRequested(pair.i.engine.config.flows[0]))
     pair.run()
-    older = sa_of(pair.r)
-    newer = replace(older, handle=99, cky_i=b"another1", established=1.0)
-    pair.r.engine.table.sas[99] = newer
-    notify = informational.notify(NotifyType.INITIAL_CONTACT, ProtocolId.ISAKMP, cookies_of(older))
+    kept = sa_of(pair.r)
+    older = replace(kept, handle=99, cky_i=b"another1", established=kept.begun - 1.0)
+    pair.r.engine.table.sas[99] = older
+    notify = informational.notify(NotifyType.INITIAL_CONTACT, ProtocolId.ISAKMP, cookies_of(kept))
     octets = pair.i.engine._context.inform(sa_of(pair.i), [notify], pair.now)
     (sent,) = [a for a in octets if isinstance(a, PlainMessage)]
     pair.hand_over(pair.i, sent.datagram)
-    assert list(pair.r.engine.table.sas) == [older.handle]
+    assert list(pair.r.engine.table.sas) == [kept.handle]
     assert [a.reason for a in pair.r.of(DeleteIpsecSa)] == ["initial contact"]
 
 
