@@ -1,4 +1,5 @@
-"""Finds the UDP datagrams in captured Ethernet frames, IPv4 fragments put together (RFC 791).
+"""Finds the UDP datagrams in captured Ethernet frames, fragments put together: those of IPv4
+(RFC 791), and those of IKE (payload type 132).
 
 A pure reader for joining a capture with the nodes' records: what is not a whole UDP datagram over
 IPv4 is passed over in silence, for a capture holds whatever was on the wire. Checksums are not
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ikelab.wire.numbers import IpProtocol
+from ikelab.wire.numbers import IpProtocol, PayloadType
 
 _ETHERNET = 14
 _VLAN = b"\x81\x00"
@@ -17,6 +18,8 @@ _IPV4 = b"\x08\x00"
 _UDP_HEADER = 8
 _MORE_FRAGMENTS = 0x2000
 _OFFSET = 0x1FFF
+_IKE_NEXT_PAYLOAD = 16  # where it stands in the header of RFC 2408 section 3.1
+_IKE_PIECE = 36  # header, payload header, fragment ID, number and mark of the last
 _WAITING = 256  # incomplete datagrams remembered at a time; the oldest is forgotten first
 
 
@@ -86,3 +89,29 @@ def _udp_payload(segment: bytes) -> bytes | None:
     if length < _UDP_HEADER or len(segment) < length:
         return None
     return segment[_UDP_HEADER:length]
+
+
+class IkeFragments:
+    """Takes the IKE messages of one segment in order, and puts those in fragments together.
+
+    What does not fit together is passed over: a capture may hold forged pieces.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: dict[bytes, dict[int, bytes]] = {}
+
+    def take(self, message: bytes) -> bytes:
+        """The message; of a fragment that completes one, the whole of it."""
+        if len(message) < _IKE_PIECE or message[_IKE_NEXT_PAYLOAD] != PayloadType.FRAGMENT:
+            return message
+        key, (number, is_last) = message[:16] + message[18:24] + message[32:34], message[34:36]
+        pieces = self._pieces.setdefault(key, {})
+        pieces[number] = message[_IKE_PIECE:]
+        if is_last:
+            pieces[0] = bytes([number])
+        count = pieces.get(0, b"\0")[0]
+        whole = b"".join(pieces.get(at, b"") for at in range(1, count + 1))
+        if not whole or len(whole) != int.from_bytes(whole[24:28], "big"):
+            return message
+        del self._pieces[key]
+        return whole

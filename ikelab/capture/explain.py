@@ -1,7 +1,8 @@
 """What a signature of phase 1 signs: HASH_I or HASH_R computed again, and the block in the SIG.
 
-Takes the datagrams of a capture and the secrets of the run. Of the messages before it come g^xi and
-g^xr, the cookies and SAi_b, of the message itself, decrypted, the ID (RFC 2409 section 5):
+Takes the messages of a capture and the secrets of the run. Of the messages before it come g^xi and
+g^xr, the cookies and SAi_b, of the message itself, decrypted, the ID (RFC 2409 section 5); the
+initiator's ID in aggressive mode stands in message 1.
 
     HASH_I = prf(SKEYID, g^xi | g^xr | CKY-I | CKY-R | SAi_b | IDii_b)
     HASH_R = prf(SKEYID, g^xr | g^xi | CKY-R | CKY-I | SAi_b | IDir_b)
@@ -13,7 +14,7 @@ without a DigestInfo); the public key of the CERT brings the padded block back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -33,6 +34,7 @@ from ikelab.wire.numbers import (
 )
 
 _HEADER = 28
+_OF_INITIATOR = ("MM5", "AM3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,21 @@ class Proof:
 
 @dataclass(slots=True)
 class _Exchange:
-    """What the messages of one SA have shown so far. last_block: of the newest encrypted one."""
+    """What the clear messages of one SA have shown so far. encrypted: those that were not clear."""
 
     sai_b: bytes = b""
-    chosen: Mapping[int, int] | None = None
+    chosen: Mapping[int, int] = field(default_factory=dict)
     g_xi: bytes = b""
     g_xr: bytes = b""
-    last_block: bytes = b""
+    id_i: Payload | None = None
+    encrypted: list[bytes] = field(default_factory=list)
 
 
 def explain_proof(
     datagrams: Sequence[tuple[int, bytes]], frame: int, secrets: Mapping[bytes, PhaseOneSecrets]
 ) -> Proof:
-    """The proof in one frame's main mode message. datagrams: (frame, UDP payload), in order.
+    """The proof in one frame's message of phase 1. datagrams: (frame, IKE message), in order; IKE
+    fragments put together as `IkeFragments` does.
 
     secrets: by initiator cookie. Raises WireError with a sentence where there is no such proof.
     """
@@ -88,35 +92,43 @@ def explain_proof(
     if octets is None:
         raise WireError(f"frame {frame} carries no UDP datagram")
     header = parse_header(octets)
-    if header.exchange_type != ExchangeType.IDENTITY_PROTECTION or not header.flags & 1:
-        raise WireError(f"frame {frame} is no message 5 or 6 of main mode")
+    if header.next_payload == PayloadType.FRAGMENT:
+        raise WireError(
+            f"frame {frame} holds an IKE fragment: the message is whole in the frame of its last"
+        )
+    is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
+    if not (is_main and header.flags & 1) and header.exchange_type != ExchangeType.AGGRESSIVE:
+        raise WireError(
+            f"frame {frame} is no message 5 or 6 of main mode, nor 2 or 3 of aggressive mode"
+        )
+    if not any(header.cky_r):
+        raise WireError(f"frame {frame} is message 1 of aggressive mode: it proves nothing")
     known = secrets.get(header.cky_i)
     if known is None or not known.skeyid:
         raise WireError(f"the capture's keys have none of the SA of frame {frame}")
-    exchange, earlier = _read_before(datagrams, frame, header)
-    return _explain(frame, header, octets, exchange, earlier, known)
+    exchange = _read_before(datagrams, frame, header)
+    return _explain(frame, header, octets, exchange, known)
 
 
-def _read_before(
-    datagrams: Sequence[tuple[int, bytes]], frame: int, header: Header
-) -> tuple[_Exchange, bytes]:
-    """The exchange up to a frame, and message 5 if this is another message, else nothing."""
-    exchange, earlier = _Exchange(), b""
-    wanted = dict(datagrams)[frame]
+def _read_before(datagrams: Sequence[tuple[int, bytes]], frame: int, header: Header) -> _Exchange:
+    """The exchange up to a frame; with that frame, where it is clear."""
+    exchange = _Exchange()
     for number, octets in datagrams:
-        if number >= frame or octets[:8] != header.cky_i or len(octets) < _HEADER:
+        if number > frame or octets[:8] != header.cky_i or len(octets) < _HEADER:
             continue
         before = parse_header(octets)
-        if before.exchange_type != ExchangeType.IDENTITY_PROTECTION:
+        if before.exchange_type != header.exchange_type:
             continue
-        if before.flags & 1:
-            earlier = earlier or (octets if octets != wanted else b"")
-        else:
+        if not before.flags & 1:
             _read_clear(exchange, before, octets)
-    return exchange, earlier
+        elif number < frame:
+            exchange.encrypted.append(octets)
+    return exchange
 
 
 def _read_clear(exchange: _Exchange, header: Header, octets: bytes) -> None:
+    if header.next_payload == PayloadType.FRAGMENT:
+        return
     payloads = parse_payloads(header.next_payload, octets[_HEADER:], offset=_HEADER)
     first = not any(header.cky_r)
     for payload in payloads:
@@ -128,6 +140,8 @@ def _read_clear(exchange: _Exchange, header: Header, octets: bytes) -> None:
                 int(kind): value if isinstance(value, int) else int.from_bytes(value, "big")
                 for kind, value in transform.attributes
             }
+        elif payload.type == PayloadType.ID and first:
+            exchange.id_i = payload
         elif payload.type == PayloadType.KE and not exchange.g_xi:
             exchange.g_xi = bytes(payload.packet.data)
         elif payload.type == PayloadType.KE and bytes(payload.packet.data) != exchange.g_xi:
@@ -135,28 +149,16 @@ def _read_clear(exchange: _Exchange, header: Header, octets: bytes) -> None:
 
 
 def _explain(
-    frame: int,
-    header: Header,
-    octets: bytes,
-    exchange: _Exchange,
-    earlier: bytes,
-    known: PhaseOneSecrets,
+    frame: int, header: Header, octets: bytes, exchange: _Exchange, known: PhaseOneSecrets
 ) -> Proof:
-    if exchange.chosen is None or not exchange.g_xr or not exchange.sai_b:
-        raise WireError("messages 1 to 4 of this SA are not in the capture")
-    chosen = exchange.chosen
-    algorithm = HashAlgorithm(chosen[IkeAttribute.HASH_ALGORITHM])
-    method = AuthMethod(chosen[IkeAttribute.AUTHENTICATION_METHOD])
-    cipher = cipher_for(
-        EncryptionAlgorithm(chosen[IkeAttribute.ENCRYPTION_ALGORITHM]),
-        chosen.get(IkeAttribute.KEY_LENGTH),
-    )
-    by_initiator = not earlier
-    iv = oakley.first_iv(algorithm, exchange.g_xi, exchange.g_xr, cipher.block)
-    if not by_initiator:
-        iv = earlier[-cipher.block :]
-    body = cipher.decrypt(known.encryption_key, iv, octets[_HEADER:])
-    payloads = parse_payloads(header.next_payload, body, offset=_HEADER, padding=True)
+    if not exchange.chosen or not exchange.g_xr or not exchange.sai_b:
+        raise WireError("the messages before it, which agree on the keys, are not in the capture")
+    algorithm = HashAlgorithm(exchange.chosen[IkeAttribute.HASH_ALGORITHM])
+    message, payloads = _open(frame, header, octets, exchange, known.encryption_key)
+    by_initiator = message in _OF_INITIATOR
+    identity = exchange.id_i if message == "AM3" else _one(payloads, PayloadType.ID)
+    if identity is None:
+        raise WireError("message 1, which has the initiator's ID, is not in the capture")
     function = oakley.hash_i if by_initiator else oakley.hash_r
     computed = function(
         algorithm,
@@ -166,9 +168,42 @@ def _explain(
         header.cky_i,
         header.cky_r,
         exchange.sai_b,
-        _one(payloads, PayloadType.ID).body,
+        identity.body,
     )
-    return _compare(frame, payloads, computed, algorithm, method, by_initiator=by_initiator)
+    method = AuthMethod(exchange.chosen[IkeAttribute.AUTHENTICATION_METHOD])
+    return _compare(frame, message, payloads, identity, computed, algorithm, method)
+
+
+def _open(
+    frame: int, header: Header, octets: bytes, exchange: _Exchange, key: bytes
+) -> tuple[str, Sequence[Payload]]:
+    """Which message it is, and its payloads, decrypted.
+
+    Message 5 begins the chain of IVs; of several (a wrong one and a right one, one sent again)
+    message 6 goes on from the one that the responder took.
+    """
+    body, first = octets[_HEADER:], header.next_payload
+    is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
+    if not header.flags & 1:
+        payloads = parse_payloads(first, body, offset=_HEADER)
+        has_sa = any(payload.type == PayloadType.SA for payload in payloads)
+        return ("AM2" if has_sa else "AM3"), payloads
+    cipher = cipher_for(
+        EncryptionAlgorithm(exchange.chosen[IkeAttribute.ENCRYPTION_ALGORITHM]),
+        exchange.chosen.get(IkeAttribute.KEY_LENGTH),
+    )
+    algorithm = HashAlgorithm(exchange.chosen[IkeAttribute.HASH_ALGORITHM])
+    first_iv = oakley.first_iv(algorithm, exchange.g_xi, exchange.g_xr, cipher.block)
+    ivs = [("MM5" if is_main else "AM3", first_iv)]
+    ivs += [("MM6", one[-cipher.block :]) for one in reversed(exchange.encrypted) if is_main]
+    for message, iv in ivs:
+        try:
+            body = cipher.decrypt(key, iv, octets[_HEADER:])
+            found = parse_payloads(first, body, offset=_HEADER, padding=True)
+        except WireError:
+            continue
+        return message, found
+    raise WireError(f"frame {frame} does not decrypt with the keys of its SA")
 
 
 def _one(payloads: Sequence[Payload], kind: PayloadType) -> Payload:
@@ -180,15 +215,14 @@ def _one(payloads: Sequence[Payload], kind: PayloadType) -> Payload:
 
 def _compare(
     frame: int,
+    message: str,
     payloads: Sequence[Payload],
+    identity: Payload,
     computed: bytes,
     algorithm: HashAlgorithm,
     method: AuthMethod,
-    *,
-    by_initiator: bool,
 ) -> Proof:
-    identity = _one(payloads, PayloadType.ID).packet
-    data = bytes(identity.data)
+    data = bytes(identity.packet.data)
     told = ".".join(map(str, data)) if len(data) == 4 else data.decode("ascii", "backslashreplace")
     padded = recovered = b""
     signer = ""
@@ -201,8 +235,8 @@ def _compare(
         holds = sent == computed
     return Proof(
         frame,
-        "MM5" if by_initiator else "MM6",
-        "HASH_I" if by_initiator else "HASH_R",
+        message,
+        "HASH_I" if message in _OF_INITIATOR else "HASH_R",
         algorithm.name,
         method.name,
         told,

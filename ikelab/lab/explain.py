@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ikelab.capture import pcapng
-from ikelab.capture.datagram import DatagramFinder
+from ikelab.capture.datagram import DatagramFinder, IkeFragments
 from ikelab.capture.explain import PhaseOneSecrets, Proof, explain_proof
 from ikelab.capture.keytable import SKEYID_FILE
 from ikelab.capture.pcapng import Frame
@@ -20,6 +21,7 @@ from ikelab.runtime.trace import Trace
 REFUSALS = "refusals.json"
 """The file of a capture directory that `ikelab explain` reads."""
 
+_KEYS = ".wireshark"
 _IKE_PORT_MARKER = 4  # octets of zero before a message on port 4500 (RFC 3948 section 2.2)
 
 
@@ -100,7 +102,7 @@ def proof_in(capture: Path, frame: int) -> Proof:
     """The signature or hash in a frame of a capture file that ikelab wrote. Raises LabError."""
     try:
         frames = pcapng.parse(capture.read_bytes()).frames
-        secrets = _secrets(capture.with_suffix(".wireshark"))
+        secrets = _secrets(_keys_of(capture))
         return explain_proof(_datagrams(frames), frame, secrets)
     except OSError as error:
         raise LabError(f"cannot read {error.filename or capture}: {error.strerror}") from error
@@ -108,19 +110,36 @@ def proof_in(capture: Path, frame: int) -> Proof:
         raise LabError(error.reason, hint=f"frames with a SIG: {_shown(capture)}") from error
 
 
+def main_capture(directory: Path) -> Path:
+    """Of the captures in a directory the one that has its keys beside it: it holds the whole lab.
+
+    The others hold one side of a NAT.
+    """
+    found = sorted(directory.glob("*.pcapng"))
+    return next((one for one in found if one.with_suffix(_KEYS).is_dir()), directory)
+
+
+def _keys_of(capture: Path) -> Path:
+    """The Wireshark directory of a capture; what a NAT hides from it is in the main capture's."""
+    own = capture.with_suffix(_KEYS)
+    return own if own.is_dir() else main_capture(capture.parent).with_suffix(_KEYS)
+
+
 def _shown(capture: Path) -> str:
     return f"`isakmp.typepayload == 9` in Wireshark, {capture.name}"
 
 
 def _datagrams(frames: Sequence[Frame]) -> list[tuple[int, bytes]]:
-    """(frame, IKE message); a message on port 4500 without its marker."""
-    finders: dict[int, DatagramFinder] = {}
+    """(frame, IKE message); a message on port 4500 without its marker, one in fragments whole."""
+    finders: defaultdict[int, DatagramFinder] = defaultdict(DatagramFinder)
+    fragments: defaultdict[int, IkeFragments] = defaultdict(IkeFragments)
     found: list[tuple[int, bytes]] = []
     for number, frame in enumerate(frames, start=1):
-        payload = finders.setdefault(frame.interface, DatagramFinder()).take(frame.octets)
+        payload = finders[frame.interface].take(frame.octets)
         if payload is not None:
             marked = payload[:_IKE_PORT_MARKER] == bytes(_IKE_PORT_MARKER)
-            found.append((number, payload[_IKE_PORT_MARKER:] if marked else payload))
+            message = payload[_IKE_PORT_MARKER:] if marked else payload
+            found.append((number, fragments[frame.interface].take(message)))
     return found
 
 

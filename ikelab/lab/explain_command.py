@@ -80,7 +80,7 @@ def _explain_signature(frame: str | None, capture: Path | None, form: str) -> No
         raise click.UsageError("explain signature FRAME [CAPTURE]: FRAME is a number")
     where = capture or explaining.newest_capture(Path.cwd())
     if where.is_dir():
-        where = next(iter(sorted(where.glob("*.pcapng"))), where)
+        where = explaining.main_capture(where)
     proof = explaining.proof_in(where, int(frame))
     if form == "json":
         told: dict[str, Json] = {
