@@ -179,6 +179,22 @@ def test_environment_that_does_not_fit_is_made_again(
     assert "install Python 3.11 or newer" in done.stderr
 
 
+@pytest.mark.needs_root
+def test_a_clone_of_somebody_else_is_told_before_anything_is_installed(
+    clone: Path, tmp_path: Path
+) -> None:
+    (clone / ".venv/.ikelab-stamp").unlink()
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    stranger = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    command = [*stranger, str(clone / "netns/lab"), "list"]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr == (
+        f"% cannot write in {clone}\n  start with sudo, or in a clone of your own\n"
+    )
+
+
 def test_script_is_good_shell() -> None:
     assert subprocess.run(["bash", "-n", str(SCRIPT)]).returncode == 0
     assert os.access(SCRIPT, os.X_OK)
