@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,11 +107,15 @@ def lab_rows() -> Iterator[tuple[str, str, str, str]]:
         except ConfigError as error:
             yield folder.name, "faulty", error.reason, str(folder)
             continue
-        shown = _state_of(deployed.pop(topology.name)) if topology.name in deployed else "-"
+        shown = "-"
+        if topology.name in deployed:
+            shown = _state_of(topology.name, deployed.pop(topology.name))
         yield topology.name, shown, topology.title, str(folder)
     for name, known in deployed.items():
-        yield name, _state_of(known), "-", known.folder if known else "-"
+        yield name, _state_of(name, known), "-", known.folder if known else "-"
 
 
-def _state_of(known: state.LabState | None) -> str:
+def _state_of(lab: str, known: state.LabState | None) -> str:
+    if not os.access(state.run_dir(lab), os.R_OK | os.X_OK):
+        return "seen by root"
     return "deployed" if known is not None and known.is_running else "left over"

@@ -13,7 +13,7 @@ from ikelab.capture.explain import lines
 from ikelab.capture.refusals import Refusal, decisive, rows, sentence
 from ikelab.errors import ConfigError
 from ikelab.lab import explain as explaining
-from ikelab.lab import report, state
+from ikelab.lab import lifecycle, report, state
 from ikelab.lab.explain import Evidence
 from ikelab.lab.yaml_reader import nearest
 from ikelab.runtime.control import Json
@@ -62,6 +62,7 @@ def _evidence(capture: Path | None, deployed: Callable[[], str]) -> Evidence:
     if capture is not None:
         return explaining.of_capture(capture if capture.is_dir() else capture.parent)
     if state.labs():
+        lifecycle.check_rights()
         return explaining.of_deployed(deployed())
     return explaining.of_capture(explaining.newest_capture(Path.cwd()))
 

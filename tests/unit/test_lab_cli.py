@@ -193,6 +193,30 @@ def test_options_can_be_given_by_the_environment(
     assert "first-tunnel" in listed
 
 
+def test_a_lab_is_not_taken_for_a_leftover_by_whoever_may_not_look(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`list` needs no sudo, but the state of a lab is root's."""
+    (nodespec.RUN_DIRECTORY / "first-tunnel").mkdir(parents=True)
+    assert cli._main(["list"]) == cli.OK
+    assert "left over" in capsys.readouterr().out
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert cli._main(["list"]) == cli.OK
+    assert "seen by root" in capsys.readouterr().out
+
+
+def test_explain_of_a_deployed_lab_needs_root(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise LabError("network namespaces need root", hint="start it with sudo")
+
+    (nodespec.RUN_DIRECTORY / "first-tunnel").mkdir(parents=True)
+    monkeypatch.setattr(lifecycle, "check_rights", refuse)
+    assert cli._main(["explain", "hub"]) == cli.ENVIRONMENT
+    assert "start it with sudo" in capsys.readouterr().err
+
+
 def test_list_shows_a_faulty_lab_as_faulty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_lab(here / "netns/broken", "name: broken\n")
     assert cli._main(["list", "--format", "json"]) == 0
