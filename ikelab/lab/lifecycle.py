@@ -72,6 +72,7 @@ def _build(topology: Topology, progress: Progress, tied: bool) -> None:
     folder = str(topology.folder.resolve())
     known = LabState(topology.name, folder, namespaces_of(topology))
     state.write(known)
+    state.check_room()
     started = time.monotonic()
     built, ready, pid = _fork_supervisor(topology, known, tied)
     netns.apply(make_plan(topology))

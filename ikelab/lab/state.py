@@ -22,6 +22,7 @@ from ikelab.runtime import nodespec
 
 _VERSION = 1
 _FILE = "state.json"
+_ROOM = 4 << 20  # first-tunnel takes between 400 KB and 1.5 MB
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 SUPERVISOR = "supervisor"
 """Stem of the supervisor's socket and log in the lab's directory."""
@@ -84,6 +85,19 @@ def write(state: LabState) -> None:
         raise LabError(
             f"cannot write {directory}: {error.strerror}", hint="is /run full or read-only?"
         ) from error
+
+
+def check_room() -> None:
+    """Raise LabError where the smallest lab's logs, keys and frames would not fit.
+
+    A daemon that finds no room for its log dies without a word.
+    """
+    free = shutil.disk_usage(nodespec.RUN_DIRECTORY).free
+    if free < _ROOM:
+        raise LabError(
+            f"{nodespec.RUN_DIRECTORY} has only {free // 1024} KB left",
+            hint=f"a lab keeps its logs, keys and frames there: {_ROOM >> 20} MB at least",
+        )
 
 
 def read(lab: str) -> LabState | None:

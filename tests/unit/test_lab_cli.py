@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,6 +204,15 @@ def test_a_lab_is_not_taken_for_a_leftover_by_whoever_may_not_look(
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert cli._main(["list"]) == cli.OK
     assert "seen by root" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_before_anything_is_made(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100 << 10))
+    assert cli._main(["deploy", "first-tunnel-psk"]) == cli.ENVIRONMENT
+    assert f"% {nodespec.RUN_DIRECTORY} has only 100 KB left\n" in capsys.readouterr().err
+    assert state.labs() == ()
 
 
 def test_explain_of_a_deployed_lab_needs_root(
