@@ -69,7 +69,7 @@ def _lab_option(command: F) -> F:
         "max_content_width": 100,
     }
 )
-@click.version_option(package_name="ikelab")
+@click.version_option(package_name="ikelab", prog_name="ikelab")
 def cli() -> None:
     """Labs of IKEv1 routers and certificate servers in network namespaces.
 

@@ -116,6 +116,8 @@ def test_messages_name_commands_as_they_were_typed(
     assert "\n  `sudo ./netns/lab deploy LAB` makes one" in capsys.readouterr().err
     assert cli._main(["inspect", "--help"]) == cli.OK
     assert "Usage: sudo ./netns/lab inspect [OPTIONS]" in capsys.readouterr().out
+    assert cli._main(["--version"]) == cli.OK
+    assert capsys.readouterr().out.startswith("ikelab, version ")
 
 
 def test_errors_of_a_lab_are_told_one_a_line(
