@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from ikelab.errors import ConfigError
 from ikelab.script.message import Change, Message, patched
+from ikelab.script.names import payload_type
 
 Edit = Callable[[Message], object]
 Octets = Callable[[bytes], bytes]
@@ -43,8 +45,16 @@ class Hook:
         """Change payloads by their short names: `mutate(sig=b"..", ke=None, id={"port": 1})`.
 
         Octets replace the content, a mapping sets fields, a function edits the scapy layer, None
-        removes the payload; one that is not there is added at the end.
+        removes the payload; one that is not there is added at the end. Raises ConfigError for a
+        name that no payload has, and for what is none of these.
         """
+        for name, change in payloads.items():
+            payload_type(name)
+            if not (change is None or isinstance(change, bytes | Mapping) or callable(change)):
+                raise ConfigError(
+                    f"{name} cannot become {change!r}",
+                    hint="give octets, a mapping of fields, a function, or None",
+                )
 
         def change_all(message: Message) -> None:
             for name, change in payloads.items():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ikelab.errors import ConfigError
 from ikelab.isakmp.policy import (
+    AggressivePeer,
     IpsecFlow,
     IsakmpConfig,
     IsakmpPolicy,
@@ -58,8 +59,12 @@ def settings(
     transform_set: TransformSet = TRANSFORM_SET,
     pfs: Group | None = None,
     identity_type: IdType = IdType.ID_IPV4_ADDR,
+    aggressive: bool = False,
 ) -> IsakmpConfig:
     """A router with one GRE tunnel to one peer, authenticated by a key or a certificate.
+
+    aggressive: begin in aggressive mode, and answer to it; message 1 then has `hostname` as its ID,
+    or our address, as `identity_type` says.
 
     Raises ConfigError unless exactly one of `pre_shared_key` and `identity` is given. Everything
     else can be changed with `dataclasses.replace`.
@@ -76,6 +81,8 @@ def settings(
         transform_sets=(transform_set,),
         pfs=pfs,
     )
+    named = identity_type is not IdType.ID_IPV4_ADDR
+    called = AggressivePeer(remote.address, identity_type, hostname if named else local.address)
     keys = (PreSharedKey(remote.address, "255.255.255.255", pre_shared_key or ""),)
     return IsakmpConfig(
         hostname=hostname,
@@ -83,6 +90,8 @@ def settings(
         flows=(flow,),
         keyrings=(Keyring("default", keys),) if identity is None else (),
         identity=identity_type,
+        aggressive_mode=aggressive,
+        aggressive_peers=(called,) if aggressive else (),
         credentials=() if identity is None else (identity.credential,),
         trusted_authorities=() if identity is None else identity.authorities,
     )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from ikelab.errors import ConfigError
-from ikelab.isakmp.events import InstallIpsecSa
-from ikelab.script import INFO, MM1, MM2, MM3, MM4, MM5, MM6, QM1, QM2, QM3, Message, Seeded
+from ikelab.isakmp.events import InstallIpsecSa, PlainMessage
+from ikelab.script import (
+    AM1,
+    AM3,
+    INFO,
+    MM1,
+    MM2,
+    MM3,
+    MM4,
+    MM5,
+    MM6,
+    QM1,
+    QM2,
+    QM3,
+    Message,
+    Peer,
+    Seeded,
+    settings,
+)
 from ikelab.types import Endpoint
-from ikelab.wire.numbers import ExchangeType, NotifyType, ProtocolId
+from ikelab.wire.numbers import ExchangeType, IdType, NotifyType, ProtocolId
 from ikelab.wire.payloads import DELETE, NOTIFY, VENDOR_ID
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, esp_keys
 
@@ -225,10 +244,13 @@ def test_mistakes_are_told():
     pair = Pair()
     with pytest.raises(ConfigError, match="no ISAKMP SA"):
         _ = pair.i.keys
-    pair.i.on(MM1).mutate(signature=b"")
     with pytest.raises(ConfigError, match="no payload is called 'signature'"):
-        pair.request()
-    pair = Pair()
+        pair.i.on(MM1).mutate(signature=b"")
+    with pytest.raises(ConfigError, match="sig cannot become 5"):
+        pair.i.on(MM5).mutate(sig=5)  # type: ignore[arg-type]
+    for hook in (pair.i.on, pair.i.on_receipt):
+        with pytest.raises(ConfigError, match="no message is called 'MM9'"):
+            hook("MM9")
     pair.i.on(MM1).prove()
     with pytest.raises(ConfigError, match="no keys yet"):
         pair.request()
@@ -243,6 +265,28 @@ def test_a_responder_is_scripted_as_well():
     pair.r.on(MM6).mutate(cert=None)
     pair.establish()
     assert pair.i.refusals[0] == "no-certificate-from-peer"
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [(IdType.ID_IPV4_ADDR, I_END.address), (IdType.ID_FQDN, "script.example")],
+)
+def test_aggressive_mode_is_one_word(named: IdType, shown: str):
+    ends = {"pre_shared_key": "sesame", "aggressive": True, "identity_type": named}
+    initiator = Peer(settings(I_END, R_END, **ends), Seeded("i"), Seeded("keys"))
+    responder = Peer(settings(R_END, I_END, **ends), Seeded("r"), Seeded("more keys"))
+    initiator.on(AM3).duplicate()
+    pair = Pair()
+    initiator.request(pair.now)
+    while initiator.outbox or responder.outbox:
+        for one, other in ((initiator, responder), (responder, initiator)):
+            for sent in [one.outbox.pop(0) for _ in list(one.outbox)]:
+                other.receive(sent.octets, pair.now)
+    assert [plain.message for plain in initiator.of(PlainMessage)][:3] == ["AM1", "AM2", "AM3"]
+    assert responder.sa.peer_id is not None and responder.sa.peer_id[0] == named
+    assert initiator.of(InstallIpsecSa) and responder.of(InstallIpsecSa)
+    name = initiator.read(initiator.of_message(AM1)[0].datagram).one("id").data
+    assert name == (IPv4Address(shown).packed if named is IdType.ID_IPV4_ADDR else shown.encode())
 
 
 def test_a_seed_makes_the_same_dialogue_twice():
