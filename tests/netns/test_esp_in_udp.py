@@ -18,6 +18,7 @@ from ikelab.runtime.namespace import inside
 from ikelab.runtime.udp import Receivers, UdpSockets
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import EncapsulationMode
+from tests.esp_samples import mirrored
 from tests.netns.segment import Segment
 from tests.netns.two_planes import (
     FIVE_OF_FIVE,
@@ -29,7 +30,6 @@ from tests.netns.two_planes import (
     SystemRng,
     counts,
     joined,
-    mirrored,
     request,
     until,
 )

@@ -15,6 +15,7 @@ from ikelab.errors import LabError, ProtocolError
 from ikelab.runtime.dataplane.userspace import QUEUE_PACKETS, UserspaceDataPlane
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform
+from tests.esp_samples import mirrored
 from tests.netns.two_planes import (
     FIVE_OF_FIVE,
     HUB,
@@ -28,7 +29,6 @@ from tests.netns.two_planes import (
     Lab,
     counts,
     joined,
-    mirrored,
     request,
     until,
 )

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from scapy.layers.l2 import Ether
 
 from ikelab.capture import pcapng
-from ikelab.crypto.esp_keys import key_lengths
-from ikelab.isakmp.events import EspKeys, InstallIpsecSa
-from ikelab.isakmp.policy import ProxyIdentity, TransformSet
+from ikelab.isakmp.events import InstallIpsecSa
 from ikelab.runtime.dataplane.base import TunnelConfig
 from ikelab.runtime.dataplane.userspace import UserspaceDataPlane
 from ikelab.runtime.namespace import inside
 from ikelab.runtime.sniffer import Sniffer
-from ikelab.types import Endpoint
-from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform, IpProtocol
+from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform
+from tests.esp_samples import install_request, mirrored
 from tests.netns.segment import Segment
 
 SPOKE, HUB, MALLORY = "192.0.2.1", "192.0.2.2", "192.0.2.66"
@@ -140,39 +136,8 @@ def request(
     mode: EncapsulationMode = TRANSPORT,
 ) -> InstallIpsecSa:
     """The spoke's half, as initiator; number makes its SPIs and keys its own."""
-    cipher, integrity = key_lengths(encryption, bits, authentication)
-    octets = hashlib.shake_256(bytes((number,))).digest(2 * (4 + cipher + integrity))
-    halves = octets[: len(octets) // 2], octets[len(octets) // 2 :]
-    inbound, outbound = (
-        EspKeys(b"\x7f" + half[1:4], half[4 : 4 + cipher], half[4 + cipher :]) for half in halves
-    )
-    return InstallIpsecSa(
-        handle=number,
-        flow="Tunnel1",
-        local=Endpoint(SPOKE, 500),
-        remote=Endpoint(HUB, 500),
-        local_proxy=ProxyIdentity(SPOKE, protocol=IpProtocol.GRE),
-        remote_proxy=ProxyIdentity(HUB, protocol=IpProtocol.GRE),
-        transform=TransformSet("T", encryption, bits, authentication, mode),
-        inbound=inbound,
-        outbound=outbound,
-        lifetime_seconds=3600,
-        lifetime_kilobytes=4608000,
-        initiator=True,
-    )
-
-
-def mirrored(ours: InstallIpsecSa) -> InstallIpsecSa:
-    return replace(
-        ours,
-        local=ours.remote,
-        remote=ours.local,
-        local_proxy=ours.remote_proxy,
-        remote_proxy=ours.local_proxy,
-        inbound=ours.outbound,
-        outbound=ours.inbound,
-        initiator=False,
-    )
+    suite = (encryption, bits, authentication, mode)
+    return install_request(number, *suite, spoke=SPOKE, hub=HUB)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -18,57 +18,16 @@ from ikelab.isakmp.events import EspKeys, InstallIpsecSa
 from ikelab.isakmp.policy import ProxyIdentity, TransformSet
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import AuthAlgorithm, EncapsulationMode, EspTransform, IpProtocol
+from tests.esp_samples import HUB, SPOKE, install_request, mirrored
 
-SPOKE, HUB = "192.168.134.146", "192.168.159.242"
 KEY = 1234
 PING = bytes(IP(src="20.0.0.1", dst="20.0.0.4") / ICMP() / Raw(bytes(56)))
-
-
-def request(
-    mode: EncapsulationMode = EncapsulationMode.TRANSPORT,
-    *,
-    initiator: bool = True,
-    kilobytes: int = 4608000,
-) -> InstallIpsecSa:
-    """The spoke's side."""
-    transform = TransformSet("T", EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5, mode)
-    cipher, integrity = key_lengths(EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5)
-    return InstallIpsecSa(
-        handle=1,
-        flow="Tunnel1",
-        local=Endpoint(SPOKE, 500),
-        remote=Endpoint(HUB, 500),
-        local_proxy=ProxyIdentity(SPOKE, protocol=IpProtocol.GRE),
-        remote_proxy=ProxyIdentity(HUB, protocol=IpProtocol.GRE),
-        transform=transform,
-        inbound=EspKeys(bytes.fromhex("11689a5f"), bytes(range(cipher)), bytes(range(integrity))),
-        outbound=EspKeys(
-            bytes.fromhex("9375dd09"), bytes(range(50, 50 + cipher)), bytes(range(60, 76))
-        ),
-        lifetime_seconds=3600,
-        lifetime_kilobytes=kilobytes,
-        initiator=initiator,
-    )
-
-
-def mirrored(ours: InstallIpsecSa) -> InstallIpsecSa:
-    """The same pair at the other end."""
-    return replace(
-        ours,
-        local=ours.remote,
-        remote=ours.local,
-        local_proxy=ours.remote_proxy,
-        remote_proxy=ours.local_proxy,
-        inbound=ours.outbound,
-        outbound=ours.inbound,
-        initiator=not ours.initiator,
-    )
 
 
 def ends(
     mode: EncapsulationMode = EncapsulationMode.TRANSPORT, key: int | None = KEY
 ) -> tuple[SaPair, SaPair]:
-    spoke = request(mode)
+    spoke = install_request(mode=mode)
     return SaPair(spoke, key, bytes(8)), SaPair(mirrored(spoke), key, bytes(range(8)))
 
 
@@ -202,12 +161,12 @@ def test_any_octets_inside_esp_raise_only_our_errors() -> None:
 
 
 def test_the_initiator_may_send_at_once_and_the_responder_not() -> None:
-    assert SaPair(request(initiator=True), KEY, bytes(8)).can_send()
-    assert not SaPair(request(initiator=False), KEY, bytes(8)).can_send()
+    assert SaPair(install_request(initiator=True), KEY, bytes(8)).can_send()
+    assert not SaPair(install_request(initiator=False), KEY, bytes(8)).can_send()
 
 
 def test_a_used_up_volume_ends_both_directions() -> None:
-    ours = request(kilobytes=1)
+    ours = install_request(kilobytes=1)
     spoke, hub = SaPair(ours, KEY, bytes(8)), SaPair(mirrored(ours), KEY, bytes(8))
     sent = 0
     while spoke.can_send():
@@ -218,7 +177,7 @@ def test_a_used_up_volume_ends_both_directions() -> None:
 
 
 def test_a_volume_of_zero_is_no_limit() -> None:
-    spoke = SaPair(request(kilobytes=0), KEY, bytes(8))
+    spoke = SaPair(install_request(kilobytes=0), KEY, bytes(8))
     spoke.outbound.octets = 1 << 60
     assert spoke.can_send()
 
@@ -237,7 +196,7 @@ def install_refusal(changed: InstallIpsecSa) -> str:
 
 def behind_nat(mode: EncapsulationMode) -> tuple[SaPair, SaPair]:
     """The spoke, and the hub that sees it at another address."""
-    spoke = request(mode)
+    spoke = install_request(mode=mode)
     public = Endpoint("203.0.113.7", 20002)
     hub = replace(mirrored(spoke), remote=public, peer_moves=True)
     if mode is EncapsulationMode.UDP_TRANSPORT:
@@ -289,19 +248,19 @@ def test_without_integrity_nothing_shows_where_the_peer_is() -> None:
     ],
 )
 def test_proxies_that_leave_the_tunnel_out_are_refused(proxy: ProxyIdentity) -> None:
-    assert install_refusal(replace(request(), local_proxy=proxy)) == "esp-proxy"
+    assert install_refusal(replace(install_request(), local_proxy=proxy)) == "esp-proxy"
 
 
 @pytest.mark.parametrize(
     "proxy", [ProxyIdentity(SPOKE), ProxyIdentity("192.168.134.0", "255.255.255.0", 47)]
 )
 def test_wider_proxies_are_taken(proxy: ProxyIdentity) -> None:
-    SaPair(replace(request(), local_proxy=proxy), KEY, bytes(8))
+    SaPair(replace(install_request(), local_proxy=proxy), KEY, bytes(8))
 
 
 @pytest.mark.parametrize("spi", [b"\0\0\0\0", b"\0\0\0\1", b"\0\0\0\xff"])
 def test_reserved_spis_are_refused(spi: bytes) -> None:
-    ours = request()
+    ours = install_request()
     assert install_refusal(replace(ours, outbound=replace(ours.outbound, spi=spi))) == "esp-spi"
 
 
@@ -318,7 +277,7 @@ def test_at_ip_mtu_1400_only_aes_with_long_icvs_in_tunnel_mode_exceeds_1500_octe
                 cipher, integrity = key_lengths(encryption, bits, authentication)
                 keys = EspKeys(b"\x7f\0\0\1", bytes(range(cipher)), bytes(integrity))
                 transform = TransformSet("T", encryption, bits, authentication, mode)
-                ours = replace(request(), transform=transform, inbound=keys, outbound=keys)
+                ours = replace(install_request(), transform=transform, inbound=keys, outbound=keys)
                 pair = SaPair(ours, KEY, bytes(16 if bits else 8))
                 packet = b"\x45" + bytes(1399)
                 if 20 + len(pair.protect(packet)) > 1500:
@@ -330,7 +289,7 @@ def test_at_ip_mtu_1400_only_aes_with_long_icvs_in_tunnel_mode_exceeds_1500_octe
 
 
 def test_renewal_is_wanted_before_the_volume_is_used_up() -> None:
-    pair = SaPair(request(kilobytes=10), KEY, bytes(8))
+    pair = SaPair(install_request(kilobytes=10), KEY, bytes(8))
     packet = bytes((0x45,)) + bytes(999)
     wanted_at = None
     for count in range(1, 11):

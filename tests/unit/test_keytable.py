@@ -18,12 +18,9 @@ from ikelab.capture import pcapng
 from ikelab.capture.annotate import Direction, SegmentCapture, TraceRecord, annotate
 from ikelab.capture.keytable import EspKey, IkeKey, wireshark_directory
 from ikelab.crypto.cipher import cipher_for
-from ikelab.crypto.esp_keys import key_lengths
 from ikelab.ipsec.esp import block_length
 from ikelab.ipsec.sa import SaPair
-from ikelab.isakmp.events import EspKeys, InstallIpsecSa, KeyMaterial
-from ikelab.isakmp.policy import ProxyIdentity, TransformSet
-from ikelab.types import Endpoint
+from ikelab.isakmp.events import InstallIpsecSa, KeyMaterial
 from ikelab.wire.isakmp import Header, build_message, build_payloads
 from ikelab.wire.numbers import (
     AuthAlgorithm,
@@ -33,11 +30,10 @@ from ikelab.wire.numbers import (
     ExchangeType,
     Flags,
     IkeAttribute,
-    IpProtocol,
 )
 from ikelab.wire.payloads import HASH, ID, KE, NONCE, SA, Proposal, Transform
+from tests.esp_samples import HUB, SPOKE, install_request, mirrored
 
-SPOKE, HUB = "192.168.134.146", "192.168.159.242"
 START = 1_018_000_000_123_456_789
 GRE_KEY = 1234
 PING = bytes(IP(src="20.0.0.1", dst="20.0.0.4") / ICMP(id=7, seq=1) / Raw(bytes(56)))
@@ -67,50 +63,11 @@ def esp_frame(source: str, destination: str, esp: bytes, number: int) -> pcapng.
     return pcapng.Frame(0, START + number, octets)
 
 
-def request(
-    number: int,
-    encryption: EspTransform = EspTransform.ESP_3DES,
-    bits: int | None = None,
-    authentication: AuthAlgorithm | None = AuthAlgorithm.HMAC_MD5,
-    mode: EncapsulationMode = EncapsulationMode.TRANSPORT,
-) -> InstallIpsecSa:
-    """A pair as the spoke's IKE would install it; number makes its SPIs and keys its own."""
-    cipher, integrity = key_lengths(encryption, bits, authentication)
-    octets = hashlib.shake_256(bytes((number,))).digest(2 * (4 + cipher + integrity))
-    halves = octets[: len(octets) // 2], octets[len(octets) // 2 :]
-    inbound, outbound = (
-        EspKeys(b"\x7f" + half[1:4], half[4 : 4 + cipher], half[4 + cipher :]) for half in halves
-    )
-    return InstallIpsecSa(
-        handle=number,
-        flow="Tunnel1",
-        local=Endpoint(SPOKE, 500),
-        remote=Endpoint(HUB, 500),
-        local_proxy=ProxyIdentity(SPOKE, protocol=IpProtocol.GRE),
-        remote_proxy=ProxyIdentity(HUB, protocol=IpProtocol.GRE),
-        transform=TransformSet("T", encryption, bits, authentication, mode),
-        inbound=inbound,
-        outbound=outbound,
-        lifetime_seconds=3600,
-        lifetime_kilobytes=0,
-        initiator=True,
-    )
-
-
 def esp_frames(installed: InstallIpsecSa, number: int = 0) -> list[pcapng.Frame]:
     """A ping and another in the other direction."""
     iv = bytes(block_length(installed.transform.encryption))
     spoke = SaPair(installed, GRE_KEY, iv)
-    mirror = replace(
-        installed,
-        local=installed.remote,
-        remote=installed.local,
-        local_proxy=installed.remote_proxy,
-        remote_proxy=installed.local_proxy,
-        inbound=installed.outbound,
-        outbound=installed.inbound,
-    )
-    hub = SaPair(mirror, GRE_KEY, iv)
+    hub = SaPair(mirrored(installed), GRE_KEY, iv)
     return [
         esp_frame(SPOKE, HUB, spoke.protect(PING), number),
         esp_frame(HUB, SPOKE, hub.protect(PING), number + 1),
@@ -188,7 +145,7 @@ def wanted_fields(*names: str) -> list[str]:
 
 @pytest.mark.interop
 def test_wireshark_decrypts_every_esp_suite(tshark: Callable[..., str]) -> None:
-    installed = [request(number, *suite) for number, suite in enumerate(SUITES)]
+    installed = [install_request(number, *suite) for number, suite in enumerate(SUITES)]
     frames = [item for n, one in enumerate(installed) for item in esp_frames(one, 2 * n)]
     keys = [key for one in installed for key in EspKey.pair_of(one)]
     directory = wireshark_directory(esp=keys)
@@ -201,8 +158,8 @@ def test_wireshark_decrypts_every_esp_suite(tshark: Callable[..., str]) -> None:
 def test_wireshark_decrypts_tunnel_mode_and_esp_without_integrity(
     tshark: Callable[..., str],
 ) -> None:
-    tunnel = request(1, mode=EncapsulationMode.TUNNEL)
-    bare = request(2, EspTransform.ESP_AES, 128, None)
+    tunnel = install_request(1, mode=EncapsulationMode.TUNNEL)
+    bare = install_request(2, EspTransform.ESP_AES, 128, None)
     keys = [*EspKey.pair_of(tunnel), *EspKey.pair_of(bare)]
     output = tshark(
         file_of([*esp_frames(tunnel), *esp_frames(bare, 2)]),
@@ -214,7 +171,7 @@ def test_wireshark_decrypts_tunnel_mode_and_esp_without_integrity(
 
 @pytest.mark.interop
 def test_a_wrong_integrity_key_shows_as_a_bad_icv(tshark: Callable[..., str]) -> None:
-    installed = request(1)
+    installed = install_request(1)
     inbound, outbound = EspKey.pair_of(installed)
     wrong = replace(outbound, authentication_key=bytes(16))
     output = tshark(
@@ -271,7 +228,7 @@ def test_frames_are_coloured_by_what_they_are(tshark: Callable[..., str]) -> Non
     frames = [
         frame(SPOKE, HUB, ike / Raw(octets), 0),
         frame(SPOKE, HUB, ike / Raw(octets), 1),
-        *esp_frames(request(1), 2),
+        *esp_frames(install_request(1), 2),
     ]
     output = tshark(
         file_of(frames, [refused]),
@@ -343,7 +300,7 @@ def test_oids_of_the_lab_are_named_too(tshark: Callable[..., str]) -> None:
 
 
 def test_an_sa_that_both_ends_report_is_written_once() -> None:
-    installed = request(1)
+    installed = install_request(1)
     mirrored = replace(
         installed,
         local=installed.remote,
@@ -359,7 +316,7 @@ def test_an_sa_that_both_ends_report_is_written_once() -> None:
 
 
 def test_no_key_shows_in_repr() -> None:
-    installed = request(1)
+    installed = install_request(1)
     inbound, _ = EspKey.pair_of(installed)
     assert installed.inbound.encryption_key.hex() not in repr(inbound)
     assert repr(bytes(24)) not in repr(IkeKey(CKY_I, bytes(24)))
