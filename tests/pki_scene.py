@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import CaNotice, HttpIn
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.config import CertServerConfig, TrustpointConfig
@@ -23,7 +24,9 @@ from ikelab.pki.enrollment_events import (
     TrustpointEvent,
 )
 from ikelab.pki.events import CertificateInstalled, HttpFailed, HttpReply, HttpRequest
+from ikelab.pki.name import parse_dn
 from ikelab.pki.trustpoint import State, Trustpoint
+from ikelab.pki.x509 import build_certificate, load_certificate
 from ikelab.runtime.keys import generate_rsa_key
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.types import Now
@@ -103,6 +106,26 @@ class Scene:
     def start(self, name: str) -> CertificateServer:
         self.ca_notices += self.servers[name].no_shut(self.now())
         return self.servers[name]
+
+    def sub_ca_certificate(
+        self, key: rsa.RSAPrivateKey, serial: int, start: datetime, life: timedelta
+    ) -> bytes:
+        """What root-ca signs for a key of ra-subca; DER."""
+        root = self.servers["root-ca"].store.load_authority()
+        assert root is not None
+        return build_certificate(
+            serial=serial,
+            issuer=parse_dn("cn=root-ca"),
+            subject=parse_dn("cn=ra-subca"),
+            public_key_info=public_key_info(key),
+            not_before=start,
+            not_after=start + life,
+            issuer_key=root.key,
+            digest="sha256",
+            ca=True,
+            key_usage=frozenset({"keyCertSign", "cRLSign", "digitalSignature"}),
+            authority_key_id=load_certificate(root.certificate).subject_key_id,
+        )
 
     def trustpoint(
         self,

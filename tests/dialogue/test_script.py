@@ -98,36 +98,27 @@ def test_a_lie_that_is_proved_again_is_this_peers_own():
     assert pair.r.sa.peer_id == (1, b"\xc6\x33\x64\x07")
 
 
-def test_a_change_of_message_1_by_a_man_in_the_middle_ends_in_message_5():
-    def shorten(sa):
-        sa.proposals[0].transforms[0].attributes[-2] = (12, (60).to_bytes(4, "big"))
+def lifetime(seconds):
+    """A change of the SA payload: the first transform's life duration."""
 
+    def change(sa):
+        sa.proposals[0].transforms[0].attributes[-2] = (12, seconds.to_bytes(4, "big"))
+
+    return change
+
+
+def test_a_change_of_message_1_by_a_man_in_the_middle_ends_in_message_5():
     pair = psk_pair()
-    pair.i.on(MM1).mutate(sa=shorten)
-    pair.i.on_receipt(MM2).mutate(
-        sa=lambda sa: (
-            sa.proposals[0]
-            .transforms[0]
-            .attributes.__setitem__(-2, (12, (86400).to_bytes(4, "big")))
-        )
-    )
+    pair.i.on(MM1).mutate(sa=lifetime(60))
+    pair.i.on_receipt(MM2).mutate(sa=lifetime(86400))
     pair.establish()
     assert pair.i.refusals == [] and pair.r.refusals[0] == "bad-hash"
 
 
 def test_the_same_change_meant_by_the_initiator_itself_is_an_offer():
-    def shorten(sa):
-        sa.proposals[0].transforms[0].attributes[-2] = (12, (60).to_bytes(4, "big"))
-
     pair = psk_pair()
-    pair.i.on(MM1).mutate(sa=shorten).adopt()
-    pair.i.on_receipt(MM2).mutate(
-        sa=lambda sa: (
-            sa.proposals[0]
-            .transforms[0]
-            .attributes.__setitem__(-2, (12, (86400).to_bytes(4, "big")))
-        )
-    )
+    pair.i.on(MM1).mutate(sa=lifetime(60)).adopt()
+    pair.i.on_receipt(MM2).mutate(sa=lifetime(86400))
     pair.establish()
     assert pair.r.refusals == [] and pair.r.sa.lifetime == 60
 

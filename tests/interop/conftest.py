@@ -23,6 +23,7 @@ from tests.interop.charon import DAEMON, Charon, Connection
 from tests.interop.engine_host import EngineHost, FileKeys
 from tests.interop.pki_files import PkiFiles
 from tests.interop.pluto import Pluto, PlutoConnection, unpacked
+from tests.interop.scep_authority import Authorities, running_authorities
 from tests.interop.segment import Segment, ip
 from tests.interop.suites import OURS, THEIRS
 
@@ -164,3 +165,17 @@ def start(
         return EngineHost(namespace, OURS, config, keys=keys, pki=pki), charon
 
     return make
+
+
+@pytest.fixture(scope="module")
+def modern() -> Iterator[Authorities]:
+    """A root and a subordinate CA of ours that run, for SCEP clients."""
+    with running_authorities("modern") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def legacy() -> Iterator[Authorities]:
+    """The same with the algorithms of 2009."""
+    with running_authorities("legacy") as running:
+        yield running

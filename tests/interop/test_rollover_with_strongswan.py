@@ -10,10 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.cert_server import CertificateServer
-from ikelab.pki.name import parse_dn
-from ikelab.pki.x509 import build_certificate, load_certificate
+from ikelab.pki.x509 import load_certificate
 from tests.interop.test_strongswan_scep import StrongSwan, real_time_chain, write_key
 from tests.pki_scene import Scene
 
@@ -69,20 +67,7 @@ def test_strongswan_is_answered_by_the_certificate_of_the_ca_that_it_knows(
     authority, above = server.store.load_authority(), root.store.load_authority()
     assert authority is not None and above is not None
     start = scene.wall.replace(microsecond=0)
-    renewed = build_certificate(
-        serial=99,
-        issuer=parse_dn("cn=root-ca"),
-        subject=parse_dn("cn=ra-subca"),
-        public_key_info=public_key_info(authority.key),
-        not_before=start,
-        not_after=start + YEAR,
-        issuer_key=above.key,
-        digest="sha256",
-        ca=True,
-        key_usage=frozenset({"keyCertSign", "cRLSign", "digitalSignature"}),
-        crl_url=None,
-        authority_key_id=load_certificate(above.certificate).subject_key_id,
-    )
+    renewed = scene.sub_ca_certificate(authority.key, 99, start, YEAR)
     scene.ca_notices += server.install_certificate(
         renewed, [above.certificate], authority.key, scene.now()
     )

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from ikelab.ios.config import LabMode
 from ikelab.runtime.namespace import inside
 from tests.interop.our_router import OurRouter, start_our_router
-from tests.interop.scep_authority import URL, Authorities, running_authorities
+from tests.interop.scep_authority import URL, Authorities
 from tests.interop.segment import Segment
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.interop]
@@ -31,18 +31,6 @@ NAME = "r1.example.com"
 
 
 # --- scepclient -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def modern() -> Iterator[Authorities]:
-    with running_authorities("modern") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def legacy() -> Iterator[Authorities]:
-    with running_authorities("legacy") as running:
-        yield running
 
 
 class Client:

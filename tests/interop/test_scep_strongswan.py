@@ -7,30 +7,18 @@ out of order, CertPoll (20) while pending, RenewalReq (17) unless told to send P
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from tests.interop.scep_authority import URL, Authorities, running_authorities
+from tests.interop.scep_authority import URL, Authorities
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.interop]
 
 CIPHERS = ("aes", "des3")
 NAME = "r1.example.com"
-
-
-@pytest.fixture(scope="module")
-def modern() -> Iterator[Authorities]:
-    with running_authorities("modern") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def legacy() -> Iterator[Authorities]:
-    with running_authorities("legacy") as running:
-        yield running
 
 
 class Client:

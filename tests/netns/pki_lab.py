@@ -25,22 +25,7 @@ from ikelab.runtime.dataplane.tap import set_link
 from ikelab.runtime.namespace import enter, inside
 from ikelab.runtime.nodespec import namespace_name
 from ikelab.runtime.routerd import main
-
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
-
-
-def ikelab(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        [IKELAB, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+from tests.command_line import ROOT, ikelab
 
 
 @dataclass

@@ -6,7 +6,6 @@ import itertools
 import os
 import socket
 import subprocess
-from types import TracebackType
 
 from ikelab.runtime.namespace import inside
 
@@ -31,7 +30,7 @@ class Segment:
         try:
             self._build()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
@@ -72,12 +71,7 @@ class Segment:
             raw.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
         return raw
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name in (self.switch, *(self.namespace(node) for node in self.nodes)):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 

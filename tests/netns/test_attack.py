@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import ikelab
+
 pytestmark = [pytest.mark.needs_root, pytest.mark.hostile]
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 LAB = "first-tunnel"
-
-
-def ikelab(*words: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [IKELAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout if code == 0 else done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +22,7 @@ def lab() -> Iterator[None]:
 
 
 def attack(name: str, out: Path) -> dict[str, object]:
-    return json.loads(ikelab("attack", "-l", LAB, name, "--out", str(out), "--format", "json"))
+    return json.loads(ikelab("attack", "-l", LAB, name, "--out", out, "--format", "json").stdout)
 
 
 # One of each family, and those that touch the honest peer's tunnel most.
@@ -47,7 +37,7 @@ def test_an_attack_on_a_deployed_lab_is_refused_and_does_no_harm(
 
 
 def test_what_is_printed(lab: None, tmp_path: Path) -> None:
-    said = ikelab("attack", "-l", LAB, "short-datagrams", "--out", str(tmp_path))
+    said = ikelab("attack", "-l", LAB, "short-datagrams", "--out", tmp_path).stdout
     assert "against hub (192.168.159.242:500) of first-tunnel, from spoke1 and a stranger" in said
     assert "ok      27 octets: silence (malformed)" in said
     assert "ok      the honest tunnel carries packets" in said
@@ -60,12 +50,12 @@ def test_what_a_deployed_lab_cannot_show_is_left_out_and_said(lab: None, tmp_pat
 
 
 def test_mistakes_are_told() -> None:
-    assert "no attack is called 'A99'" in ikelab("attack", "A99", code=2)
-    assert "cannot be played" in ikelab("attack", "F06", code=2)
-    assert "which attack?" in ikelab("attack", code=2)
+    assert "no attack is called 'A99'" in ikelab("attack", "A99", code=2).stderr
+    assert "cannot be played" in ikelab("attack", "F06", code=2).stderr
+    assert "which attack?" in ikelab("attack", code=2).stderr
 
 
 def test_the_list_names_every_case_without_a_lab() -> None:
-    listed = json.loads(ikelab("attack", "--list", "--format", "json"))
+    listed = json.loads(ikelab("attack", "--list", "--format", "json").stdout)
     assert {"A01", "B14", "C13", "D03", "F06"} <= {row["id"] for row in listed}
     assert all(row["what is sent"] and row["precedent"] for row in listed)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import captured_fields, ikelab
+
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 LABS = (
     *("standalone-root", "three-tiers", "root-offline"),
     *("redundant-subcas", "registration-authority"),
@@ -40,17 +37,7 @@ class Ran:
         return (self.folder / "logs" / f"{node}.log").read_text()
 
     def fields(self, display_filter: str, *names: str) -> list[list[str]]:
-        configuration = str(self.folder / f"{self.lab}.wireshark")
-        columns = [part for name in names for part in ("-e", name)]
-        command = ["tshark", "-r", str(self.folder / f"{self.lab}.pcapng"), "-Y", display_filter]
-        done = subprocess.run(
-            [*command, "-T", "fields", *columns],
-            env={**os.environ, "WIRESHARK_CONFIG_DIR": configuration},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return [line.split("\t") for line in done.stdout.splitlines() if line]
+        return captured_fields(self.folder, self.lab, display_filter, *names)
 
 
 Run = Callable[[str], Ran]
@@ -63,11 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     @cache
     def once(lab: str) -> Ran:
         folder = tmp_path_factory.mktemp(lab)
-        command = [IKELAB, "run", lab, "--out", str(folder), "--format", "json"]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = ikelab("run", lab, "--out", folder, "--format", "json", seconds=180)
         return Ran(lab, json.loads(done.stdout), folder)
 
     return once

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ikelab.capture import pcapng
-from tests.netns.pki_lab import IKELAB, ROOT, Lab, ikelab
+from tests.command_line import IKELAB, copied_lab, ikelab
+from tests.netns.pki_lab import Lab
 
 pytestmark = pytest.mark.needs_root
 APRIL = datetime(2009, 4, 2, 14, 58, 59, tzinfo=UTC)
@@ -23,10 +23,7 @@ APRIL = datetime(2009, 4, 2, 14, 58, 59, tzinfo=UTC)
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The first tunnel, in April 2009."""
     folder = tmp_path_factory.mktemp("labs") / "years"
-    shutil.copytree(ROOT / "netns" / "first-tunnel", folder)
-    text = (folder / "lab.yaml").read_text()
-    text = text.replace("name: first-tunnel", "name: years\nclock: 2009-04-02T14:58:59Z")
-    (folder / "lab.yaml").write_text(text)
+    copied_lab("first-tunnel", folder, more="clock: 2009-04-02T14:58:59Z\n")
     try:
         ikelab("deploy", folder)
         yield Lab(folder)
@@ -35,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def date(lab: Lab) -> datetime:
-    found = json.loads(ikelab("clock", "show", "--lab", lab.name, "--format", "json"))
+    found = json.loads(ikelab("clock", "show", "--lab", lab.name, "--format", "json").stdout)
     return datetime.fromisoformat(found["date"])
 
 
@@ -64,9 +61,9 @@ def test_an_hour_rekeys_the_tunnel_and_a_silent_peer_is_asked(lab: Lab) -> None:
 
 def test_routers_renew_at_their_date_and_bring_the_tunnel_up_with_the_new_serial(lab: Lab) -> None:
     due = {node: renew_date(lab, node) for node in ("hub", "spoke1")}
-    said = ikelab("clock", "advance", "--to", "2009-08-07", "--grain", "1d", "--lab", lab.name)
+    done = ikelab("clock", "advance", "--to", "2009-08-07", "--grain", "1d", "--lab", lab.name)
     for moment in due.values():
-        assert f"{moment:%Y-%m-%d %H:%M:%S}" in said
+        assert f"{moment:%Y-%m-%d %H:%M:%S}" in done.stdout + done.stderr
     for node, moment in due.items():
         renewed = renew_date(lab, node)
         assert timedelta(0) <= renewed - moment - timedelta(days=126) < timedelta(seconds=2)
@@ -115,19 +112,13 @@ def test_ctrl_c_leaves_all_clocks_at_one_point(lab: Lab) -> None:
     ],
 )
 def test_mistakes_are_told_as_such(lab: Lab, arguments: list[str], words: str) -> None:
-    done = subprocess.run(
-        [IKELAB, "clock", "advance", *arguments, "--lab", lab.name],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
+    done = ikelab("clock", "advance", *arguments, "--lab", lab.name, code=2)
     assert words in " ".join(done.stderr.split())
 
 
 def test_the_result_can_be_read_by_a_program(lab: Lab) -> None:
-    said = ikelab("clock", "advance", "1m", "--lab", lab.name, "--format", "json")
-    result = json.loads(said[said.index("{") :])
+    done = ikelab("clock", "advance", "1m", "--lab", lab.name, "--format", "json")
+    result = json.loads(done.stdout)
     assert result["lab"] == lab.name and result["stops"] >= 1
     first, last = (datetime.fromisoformat(result[key]) for key in ("from", "to"))
     assert timedelta(seconds=60) <= last - first < timedelta(seconds=65)

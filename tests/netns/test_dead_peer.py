@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ikelab.runtime.control import ControlClient
+from tests.command_line import copied_lab, ikelab
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.nightly]
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 LAB = "deadpeer"
 
 
 @pytest.fixture
 def spoke(tmp_path: Path) -> Iterator[ControlClient]:
     """The spoke of `first-tunnel-psk`, which asks only on demand."""
-    folder = tmp_path / LAB
-    shutil.copytree(ROOT / "netns" / "first-tunnel-psk", folder)
+    folder = copied_lab("first-tunnel-psk", tmp_path / LAB)
     path = folder / "configs" / "spoke1.cfg"
     path.write_text("crypto isakmp keepalive 10 2\n!\n" + path.read_text())
-    yaml = folder / "lab.yaml"
-    yaml.write_text(yaml.read_text().replace("name: first-tunnel-psk", f"name: {LAB}"))
-    subprocess.run([IKELAB, "deploy", str(folder)], check=True, capture_output=True, timeout=60)
+    ikelab("deploy", folder)
     with ControlClient(Path(f"/run/ikelab/{LAB}/spoke1.sock"), timeout=60) as client:
         yield client
-    subprocess.run([IKELAB, "destroy", LAB], check=True, capture_output=True, timeout=60)
+    ikelab("destroy", LAB)
 
 
 def advance(span: str) -> None:
     """The lab's clock goes on, each timer met in its turn."""
-    command = [IKELAB, "clock", "advance", "--lab", LAB, "--grain", "0s", span]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    ikelab("clock", "advance", "--lab", LAB, "--grain", "0s", span)
 
 
 def test_the_peer_of_an_idle_tunnel_is_left_alone_and_a_dead_one_found(

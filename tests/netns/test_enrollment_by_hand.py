@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,31 +12,21 @@ import pytest
 from ikelab.pki import pem
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.namespace import inside
+from tests.command_line import copied_lab, ikelab
 from tests.openssl_files import PASSPHRASE, Openssl
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.interop]
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
-SHIPPED = ROOT / "netns" / "first-tunnel-manual"
 NAME = "enroll-by-hand"
 RUN = Path("/run/ikelab") / NAME
 _PEM = re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----\n", re.DOTALL)
 
 
-def ikelab(*arguments: str | Path) -> str:
-    words = [IKELAB, *map(str, arguments)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def write_lab(folder: Path) -> Path:
     """The shipped lab: no web server at the CAs, nobody enrolled, routers enroll by hand."""
-    shutil.copytree(SHIPPED, folder / NAME)
-    file = folder / NAME / "lab.yaml"
+    file = copied_lab("first-tunnel-manual", folder / NAME) / "lab.yaml"
     text = re.sub(r"\n# The administrator.*?\ntrust:\n.*?\n\n", "\n", file.read_text(), flags=re.S)
     assert "trust:" not in text
-    file.write_text(text.replace("name: first-tunnel-manual", f"name: {NAME}"))
+    file.write_text(text)
     for name in ("root-ca", "ra-subca", "hub", "spoke1"):
         config = folder / NAME / "configs" / f"{name}.cfg"
         lines = config.read_text().replace("\nip http server\n", "\n")
@@ -110,7 +97,7 @@ def test_terminal_and_pkcs12_enrollment_without_a_web_server(
 
     # The hub by cut and paste, through the command line as a user would.
     ikelab("exec", "--lab", NAME, "hub", f"crypto pki authenticate ra\n{ca}\nyes")
-    request = block(ikelab("exec", "--lab", NAME, "hub", "crypto pki enroll ra"), 0)
+    request = block(ikelab("exec", "--lab", NAME, "hub", "crypto pki enroll ra").stdout, 0)
     ikelab(
         "exec",
         "--lab",

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from ikelab.lab import state
 from ikelab.runtime.control import ControlClient
+from tests.command_line import ikelab
 from tests.netns.test_ca_models import Ran, Run, run  # noqa: F401  (run is a fixture)
 
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 LAB = "first-tunnel-psk"
-
-
-def ikelab(*words: str) -> str:
-    done = subprocess.run(
-        [IKELAB, *words], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +24,15 @@ def deployed() -> Iterator[None]:
 
 
 def test_a_deployed_lab_says_why_and_where(deployed: None) -> None:
-    assert "nothing was refused" in ikelab("explain", "-l", LAB, "hub")
+    assert "nothing was refused" in ikelab("explain", "-l", LAB, "hub").stdout
     with ControlClient(state.run_dir(LAB) / "spoke1.sock") as console:
         console.configure(["crypto isakmp policy 1", "group 15"])
     ikelab("exec", "-l", LAB, "spoke1", "ping", "20.0.0.4", "repeat", "1")
-    said = ikelab("explain", "-l", LAB, "spoke1", "hub")
+    said = ikelab("explain", "-l", LAB, "spoke1", "hub").stdout
     assert said.startswith("hub refused MM1 of spoke1 (192.168.159.250:500) (frame ")
     assert "no-proposal-chosen: transform 1 / policy 1: Diffie-Hellman group offered" in said
     assert "(`crypto isakmp policy 1`, hub.cfg:" in said
-    told = json.loads(ikelab("explain", "-l", LAB, "hub", "--format", "json"))
+    told = json.loads(ikelab("explain", "-l", LAB, "hub", "--format", "json").stdout)
     assert told["refusal"]["payload"] == "SA"
     assert told["refusal"]["frame"] > 0
 
@@ -56,7 +44,7 @@ def test_the_frame_that_is_named_is_commented_with_the_refusal(
 ) -> None:
     need("tshark")
     ran = run("revocation")
-    said = ikelab("explain", "spoke1", "hub", "--capture", str(ran.folder))
+    said = ikelab("explain", "spoke1", "hub", "--capture", ran.folder).stdout
     assert said.startswith("hub refused MM5 of spoke1 (192.168.159.250:500) (frame ")
     assert "revoked: serialNumber=" in said
     assert "(`revocation-check crl`, hub.cfg:" in said
@@ -81,8 +69,8 @@ def test_every_signature_of_a_capture_holds_its_hash(
     frames = signatures(ran)
     assert len(frames) >= 4
     for frame in frames:
-        said = ikelab("explain", "signature", frame, str(ran.folder), "--format", "json")
-        proof = json.loads(said)
+        done = ikelab("explain", "signature", frame, ran.folder, "--format", "json")
+        proof = json.loads(done.stdout)
         assert proof["holds"] is True
         assert proof["recovered"] == proof["padded"]
         assert proof["recovered"].endswith("00" + proof["computed"])

@@ -8,7 +8,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +18,11 @@ from ikelab.capture import pcapng
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.namespace import inside
 from ikelab.runtime.sniffer import Sniffer
+from tests.command_line import ikelab
 from tests.conftest import REQUIRE_PEERS, missing
 
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 RUN = Path("/run/ikelab/first-tunnel")
-
-
-def ikelab(*arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [IKELAB, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    if code is not None:
-        assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 @dataclass

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +10,10 @@ import pytest
 
 from ikelab.errors import ConfigError
 from ikelab.runtime.control import ControlClient
+from tests.command_line import captured_fields, copied_lab, ikelab
 
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
-SHIPPED = ROOT / "netns" / "first-tunnel-manual"
+SHIPPED = "first-tunnel-manual"
 COPY = "manual-by-hand"
 RUN = Path("/run/ikelab") / COPY
 SERVER = "crypto pki server ra-subca"
@@ -27,32 +22,15 @@ _MD5 = re.compile(r"Certificate Request Fingerprint MD5: ([0-9A-F ]+)")
 _REQUEST = re.compile(r"^(\d+) +(\S+) +([0-9A-F]{32}) (.*)$", re.MULTILINE)
 
 
-def ikelab(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        [IKELAB, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[str]:
     """The lab with nobody told to grant: both requests wait. What `deploy` said."""
-    shutil.copytree(SHIPPED, tmp_path / COPY)
-    file = tmp_path / COPY / "lab.yaml"
+    file = copied_lab(SHIPPED, tmp_path / COPY) / "lab.yaml"
     text = file.read_text()
     assert text.count(", grant: ra-subca") == 2
-    text = text.replace(", grant: ra-subca", "").replace(
-        "name: first-tunnel-manual", f"name: {COPY}"
-    )
-    file.write_text(text)
+    file.write_text(text.replace(", grant: ra-subca", ""))
     try:
-        yield ikelab("deploy", tmp_path / COPY)
+        yield ikelab("deploy", tmp_path / COPY).stderr
     finally:
         ikelab("destroy", COPY)
 
@@ -123,19 +101,11 @@ def test_the_routers_find_out_by_themselves_within_a_minute(waiting: str) -> Non
 def test_the_lab_runs_and_tshark_reads_request_poll_and_answers(
     tmp_path: Path, need: Callable[[str], str]
 ) -> None:
-    tshark = need("tshark")
-    said = ikelab("run", SHIPPED, "--out", tmp_path)
-    assert "spoke1 enrolled with ra-subca (trustpoint ra), request 2 granted there" in said
-    name = "first-tunnel-manual"
-    done = subprocess.run(
-        [tshark, "-r", str(tmp_path / f"{name}.pcapng"), "-Y", "cms.signedAttrs && tcp.port==12345"]
-        + ["-T", "fields", "-e", "x509sat.PrintableString", "-e", "cms.EnvelopedData_element"],
-        env={**os.environ, "WIRESHARK_CONFIG_DIR": str(tmp_path / f"{name}.wireshark")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    need("tshark")
+    done = ikelab("run", SHIPPED, "--out", tmp_path)
+    assert "spoke1 enrolled with ra-subca (trustpoint ra), request 2 granted there" in done.stderr
+    names = ("x509sat.PrintableString", "cms.EnvelopedData_element")
+    rows = captured_fields(tmp_path, SHIPPED, "cms.signedAttrs && tcp.port==12345", *names)
     # The names of signer and recipient have the router's serial number, printable too.
     rows = [[re.sub(r",?LAB[0-9A-F]{8}", "", words).strip(","), item] for words, item in rows]
     # messageType, in answers pkiStatus too, transactionID; an envelope where something is carried.

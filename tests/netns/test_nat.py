@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.test_other_labs import fields, run
+from tests.command_line import captured_fields, ikelab
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.interop]
 
@@ -17,14 +17,13 @@ def read(folder: Path, part: str, display_filter: str, *names: str) -> list[list
     directory = folder / f"{part}.wireshark"
     if not directory.exists():
         directory.symlink_to("nat.wireshark")
-    return fields(folder, part, display_filter, *names)
+    return captured_fields(folder, part, display_filter, *names)
 
 
 def test_two_spokes_behind_one_nat(tmp_path: Path, need: Callable[[str], str]) -> None:
     need("tshark")
     need("nft")
-    done = run("nat", tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    ikelab("run", "nat", "--out", tmp_path)
     for part in ("nat", "nat-branch"):
         bad = "_ws.expert.severity >= 6291456 || _ws.malformed"
         assert read(tmp_path, part, bad, "frame.number", "_ws.expert.message") == []

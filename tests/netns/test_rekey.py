@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ikelab.runtime.control import ControlClient
+from tests.command_line import copied_lab, ikelab
 
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 NODES = ("hub", "spoke1")
 
 
 @pytest.fixture
 def lab(tmp_path: Path):
     """`first-tunnel-psk` with the smallest volume lifetime that IOS takes."""
-    folder = tmp_path / "rekey"
-    shutil.copytree(ROOT / "netns" / "first-tunnel-psk", folder)
+    folder = copied_lab("first-tunnel-psk", tmp_path / "rekey")
     for name in NODES:
         path = folder / "configs" / f"{name}.cfg"
         text = path.read_text().replace(
@@ -30,11 +25,9 @@ def lab(tmp_path: Path):
             " set isakmp-profile peers\n set security-association lifetime kilobytes 2560",
         )
         path.write_text(text)
-    yaml = folder / "lab.yaml"
-    yaml.write_text(yaml.read_text().replace("name: first-tunnel-psk", "name: rekey"))
-    subprocess.run([IKELAB, "deploy", str(folder)], check=True, capture_output=True, timeout=60)
+    ikelab("deploy", folder)
     yield "rekey"
-    subprocess.run([IKELAB, "destroy", "rekey"], check=True, capture_output=True, timeout=60)
+    ikelab("destroy", "rekey")
 
 
 def test_no_packet_is_lost_while_the_volume_runs_out_again_and_again(lab: str) -> None:

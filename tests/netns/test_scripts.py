@@ -6,21 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from ikelab.runtime.ownership import owned_addresses
+from tests.command_line import ROOT, ikelab
 
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
-
-
-def run(*words: str) -> str:
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +22,17 @@ def lab() -> Iterator[Callable[[str], None]]:
 
         def deploy(name: str) -> None:
             if name not in there:
-                run(IKELAB, "deploy", name)
+                ikelab("deploy", name)
                 there.add(name)
-                stack.callback(run, IKELAB, "destroy", name)
+                stack.callback(ikelab, "destroy", name)
 
         yield deploy
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def script(name: str, *arguments: str) -> str:
@@ -51,7 +49,7 @@ def test_initiator_with_a_shared_key(lab: Callable[[str], None]) -> None:
 
 
 def _peers_of(node: str, state: str) -> str:
-    shown = run(IKELAB, "exec", "--lab", "first-tunnel-psk", node, "show crypto isakmp sa")
+    shown = ikelab("exec", "--lab", "first-tunnel-psk", node, "show crypto isakmp sa").stdout
     return "\n".join(line for line in shown.splitlines() if state in line)
 
 

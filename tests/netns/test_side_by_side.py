@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import copied_lab, ikelab
+
 pytestmark = pytest.mark.needs_root
-ROOT = Path(__file__).parents[2]
-IKELAB = str(Path(sys.executable).with_name("ikelab"))
 LABS = ("side-a", "side-b")
-
-
-def ikelab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [IKELAB, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
-    )
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[None]:
     """`first-tunnel-psk` twice, under two names."""
     for name in LABS:
-        shutil.copytree(ROOT / "netns" / "first-tunnel-psk", tmp_path / name)
-        yaml = tmp_path / name / "lab.yaml"
-        yaml.write_text(yaml.read_text().replace("name: first-tunnel-psk", f"name: {name}"))
-        done = ikelab("deploy", str(tmp_path / name))
-        assert done.returncode == 0, done.stderr
+        ikelab("deploy", copied_lab("first-tunnel-psk", tmp_path / name))
     yield
     for name in LABS:
-        ikelab("destroy", name)
+        ikelab("destroy", name, code=None)
 
 
 def namespaces() -> set[str]:
@@ -46,20 +33,20 @@ def namespaces() -> set[str]:
 
 
 def ping(lab: str) -> str:
-    return ikelab("exec", "--lab", lab, "spoke1", "ping", "20.0.0.4").stdout
+    return ikelab("exec", "--lab", lab, "spoke1", "ping", "20.0.0.4", code=None).stdout
 
 
 def test_two_labs_with_the_same_addresses_do_not_meet(both: None) -> None:
     for lab in LABS:
         assert "(5/5)" in ping(lab)
-    assert ikelab("destroy", LABS[0]).returncode == 0
+    ikelab("destroy", LABS[0])
     assert {name for name in namespaces() if LABS[0] in name} == set()
     assert "(5/5)" in ping(LABS[1])
 
 
 def test_which_lab_must_be_said_when_there_are_several(both: None) -> None:
-    done = ikelab("exec", "hub", "show", "clock")
-    assert done.returncode == 2 and all(lab in done.stderr for lab in LABS)
+    done = ikelab("exec", "hub", "show", "clock", code=2)
+    assert all(lab in done.stderr for lab in LABS)
 
 
 def test_kill_9_of_everything_leaves_what_destroy_removes(both: None) -> None:
@@ -70,8 +57,8 @@ def test_kill_9_of_everything_leaves_what_destroy_removes(both: None) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # the kernel ends the nodes with their supervisor
-    assert ikelab("destroy", LABS[0]).returncode == 0
-    assert ikelab("destroy", LABS[0]).returncode == 0
+    ikelab("destroy", LABS[0])
+    ikelab("destroy", LABS[0])
     assert {name for name in namespaces() if LABS[0] in name} == set()
     assert not Path(f"/run/ikelab/{LABS[0]}").exists()
     assert "(5/5)" in ping(LABS[1]), "the other lab goes on"

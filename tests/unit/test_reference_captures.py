@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.command_line import ROOT, captured_fields
+
 CAPTURES = ROOT / "captures"
 # tshark decrypts with the IV that the last message left behind, so it cannot read the same
 # encrypted message once more and calls it malformed.
@@ -30,22 +29,7 @@ Fields = Callable[..., list[list[str]]]
 
 def reader(lab: str, tshark: str) -> Fields:
     """What tshark finds in a lab's capture: fields(display filter, names of fields...)."""
-    folder = CAPTURES / lab
-    environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(folder / f"{lab}.wireshark")}
-
-    def fields(display_filter: str, *names: str) -> list[list[str]]:
-        columns = [part for name in names for part in ("-e", name)]
-        command = [tshark, "-r", str(folder / f"{lab}.pcapng"), "-Y", display_filter]
-        done = subprocess.run(
-            [*command, "-T", "fields", *columns],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return [line.split("\t") for line in done.stdout.splitlines() if line]
-
-    return fields
+    return partial(captured_fields, CAPTURES / lab, lab, tshark=tshark)
 
 
 def has_enrollment(lab: str) -> bool:

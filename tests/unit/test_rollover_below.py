@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import RequestRefused, RolloverAvailable
 from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.crl import verify_crl
-from ikelab.pki.name import parse_dn
 from ikelab.pki.scep import FailInfo, PkiStatus
-from ikelab.pki.x509 import Certificate, build_certificate, load_certificate
+from ikelab.pki.x509 import Certificate, load_certificate
 from tests.pki_scene import Scene, pool_key
 from tests.scep_requester import Requester
 from tests.unit.rollover_scene import AskerOfNext, following, load_last_crl, present, utc
@@ -102,31 +100,10 @@ def sub_ca(scene: Scene, start: datetime, life: timedelta) -> CertificateServer:
     """ra-subca with a certificate of a CA above, from a date on."""
     server = scene.server("ra-subca", mode="sub-cs", auto_rollover=timedelta(days=90))
     scene.start("ra-subca")
-    der = certificate_below(scene, 0, 8, start, life)
+    der = scene.sub_ca_certificate(pool_key(2048, 50), 8, start, life)
     root = present(scene.servers["root-ca"]).der
     scene.ca_notices += server.install_certificate(der, [root], pool_key(2048, 50), scene.now())
     return server
-
-
-def certificate_below(
-    scene: Scene, key: int, serial: int, start: datetime, life: timedelta
-) -> bytes:
-    root = scene.servers["root-ca"].store.load_authority()
-    assert root is not None
-    return build_certificate(
-        serial=serial,
-        issuer=parse_dn("cn=root-ca"),
-        subject=parse_dn("cn=ra-subca"),
-        public_key_info=public_key_info(pool_key(2048, 50 + key)),
-        not_before=start,
-        not_after=start + life,
-        issuer_key=root.key,
-        digest="sha256",
-        ca=True,
-        key_usage=frozenset({"keyCertSign", "cRLSign", "digitalSignature"}),
-        crl_url=None,
-        authority_key_id=None,
-    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +131,7 @@ def test_a_sub_ca_holds_its_next_certificate_and_swaps_at_the_second() -> None:
     server = sub_ca(scene, start, timedelta(days=100))
     end = start + timedelta(days=100)
     scene.advance(days=50)
-    der = certificate_below(scene, 1, 9, end, timedelta(days=100))
+    der = scene.sub_ca_certificate(pool_key(2048, 51), 9, end, timedelta(days=100))
     root = present(scene.servers["root-ca"]).der
     install = (der, [root], pool_key(2048, 51), scene.now())
     assert server.install_certificate(*install) == [RolloverAvailable("ra-subca", 9, end)]
@@ -180,7 +157,8 @@ def test_routers_that_hold_a_former_certificate_of_the_key_are_answered_in_its_n
     server.config = replace(server.config, grant="auto")
     before = present(server)
     scene.advance(days=50)
-    renewed = certificate_below(scene, 0, 9, scene.wall.replace(microsecond=0), timedelta(days=100))
+    start = scene.wall.replace(microsecond=0)
+    renewed = scene.sub_ca_certificate(pool_key(2048, 50), 9, start, timedelta(days=100))
     root = present(scene.servers["root-ca"]).der
     key = pool_key(2048, 50)
     scene.ca_notices += server.install_certificate(renewed, [root], key, scene.now())

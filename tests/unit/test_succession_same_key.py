@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.ca_events import HttpIn
 from ikelab.pki.cert_server import CertificateServer
-from ikelab.pki.config import CertServerConfig
 from ikelab.pki.events import CaRenewed, EnrollmentFailed, HttpReply, HttpRequest
-from ikelab.pki.issuer import sign_ca_certificate
-from ikelab.pki.x509 import build_certificate, load_certificate
 from tests.pki_scene import Scene, pool_key
 from tests.unit.succession_scene import ca_of, own, present, with_root, with_router
 
@@ -29,30 +23,9 @@ def with_sub_ca(scene: Scene, life: timedelta) -> CertificateServer:
 
 def certify(scene: Scene, server: CertificateServer, serial: int, life: timedelta) -> None:
     """The root signs a certificate for the sub-CA's one key."""
-    root = scene.servers["root-ca"].store.load_authority()
-    assert root is not None
     key = pool_key(2048, 60)
-    start = scene.wall.replace(microsecond=0)
-    der = build_certificate(
-        serial=serial,
-        issuer=present(scene).subject,
-        subject=load_certificate(self_named(key)).subject,
-        public_key_info=public_key_info(key),
-        not_before=start,
-        not_after=start + life,
-        issuer_key=root.key,
-        digest="sha256",
-        ca=True,
-        key_usage=frozenset({"keyCertSign", "cRLSign", "digitalSignature"}),
-        crl_url=None,
-        authority_key_id=present(scene).subject_key_id,
-    )
-    scene.ca_notices += server.install_certificate(der, [root.certificate], key, scene.now())
-
-
-def self_named(key: RSAPrivateKey) -> bytes:
-    at = datetime(2009, 1, 1, tzinfo=UTC)
-    return sign_ca_certificate(CertServerConfig("ra-subca"), key, 1, at)
+    der = scene.sub_ca_certificate(key, serial, scene.wall.replace(microsecond=0), life)
+    scene.ca_notices += server.install_certificate(der, [present(scene).der], key, scene.now())
 
 
 def test_a_router_takes_the_new_certificate_of_the_same_ca_key() -> None:
