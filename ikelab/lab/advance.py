@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from ikelab.errors import LabError
 from ikelab.lab import state
+from ikelab.lab.deployed import listed
 from ikelab.runtime.clock import LabClock
 from ikelab.runtime.control import ControlClient, Json
 from ikelab.runtime.nodespec import CLOCK_FILE, NodeKind
@@ -185,9 +186,8 @@ class _Nodes:
 
 def _running(status: Json) -> Iterator[str]:
     """Names of the nodes that run and have timers."""
-    nodes = status.get("nodes") if isinstance(status, dict) else None
     kinds = (NodeKind.ROUTER.value, NodeKind.CA.value)
-    for node in nodes if isinstance(nodes, list) else ():
+    for node in listed(status, "nodes"):
         if isinstance(node, dict) and node.get("state") == "running" and node.get("kind") in kinds:
             yield str(node.get("name"))
 

@@ -13,12 +13,12 @@ from cryptography.utils import CryptographyDeprecationWarning
 from ikelab.errors import ConfigError, LabError
 from ikelab.hostile.hub import Assault, NotHere
 from ikelab.hostile.registry import ELSEWHERE, Case, Step, cases, play
-from ikelab.lab import report, state
+from ikelab.lab import lifecycle, report
 from ikelab.lab.attack import DeployedHub, attacked
 from ikelab.lab.record import Capture, Owner, write_capture
 from ikelab.lab.topology import Topology
 from ikelab.lab.yaml_reader import nearest
-from ikelab.runtime.control import ControlClient, Json
+from ikelab.runtime.control import Json
 
 
 def show_cases(form: str) -> None:
@@ -68,7 +68,9 @@ def attack(case: Case, topology: Topology, node: str | None, out: Path, form: st
         passed, left_out = _play(case, assault, told, form)
         harm = _harm(hub)
         raised = hub.recorded() - before
-    capture = write_capture(topology, _flush(topology.name), out, Owner.calling(os.environ))
+    capture = write_capture(
+        topology, lifecycle.flush(topology.name), out, Owner.calling(os.environ)
+    )
     if form == "json":
         facts: dict[str, Json] = {"id": case.id, "name": case.name, "steps": told}
         facts |= {"left_out": left_out, "harm": harm, "counters": dict(raised)}
@@ -131,8 +133,3 @@ def _summary(left_out: str, harm: str, raised: Counter[str], capture: Capture) -
 
 def _say(text: str) -> None:
     print(report.printable(text), flush=True)
-
-
-def _flush(lab: str) -> Json:
-    with ControlClient(state.control_path(lab)) as client:
-        return client.call("flush")

@@ -100,7 +100,7 @@ class ShowContains:
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The node has refused some message of a peer for this reason. reason: as its counters name it
-    (`show crypto isakmp` drops), such as "revoked" or "untrusted-issuer".
+    (`show crypto isakmp drops`), such as "revoked" or "untrusted-issuer".
     """
 
     node: str

@@ -42,19 +42,20 @@ def _name_at(lab: str) -> str:
 
 def topology_of(lab: str) -> Topology:
     """A deployed lab, as its files have it."""
-    known = state.read(lab)
-    if known is None:
-        raise LabError(f"the state of {lab} cannot be read", hint="`ikelab destroy` removes it")
-    return load(Path(known.folder))
+    return load(Path(_state(lab).folder))
 
 
 def nodes_of(lab: str) -> list[str]:
     """The names of a deployed lab's nodes, whatever its files say by now."""
+    names = [name.removeprefix(namespace_name(lab, "")) for name in _state(lab).namespaces]
+    return [name for name in names if name != SWITCH]
+
+
+def _state(lab: str) -> state.LabState:
     known = state.read(lab)
     if known is None:
         raise LabError(f"the state of {lab} cannot be read", hint="`ikelab destroy` removes it")
-    names = [name.removeprefix(namespace_name(lab, "")) for name in known.namespaces]
-    return [name for name in names if name != SWITCH]
+    return known
 
 
 def inspect_lab(lab: str) -> dict[str, Json]:

@@ -72,17 +72,12 @@ def of_capture(directory: Path) -> Evidence:
 def of_deployed(lab: str) -> Evidence:
     """What a deployed lab has refused so far. Raises LabError."""
     from ikelab.capture.annotate import annotate
-    from ikelab.lab import record, state
-    from ikelab.lab.topology import load
-    from ikelab.runtime.control import ControlClient
+    from ikelab.lab import lifecycle, record, state
+    from ikelab.lab.deployed import topology_of
     from ikelab.runtime.trace import read_trace
 
-    known = state.read(lab)
-    if known is None:
-        raise LabError(f"the state of {lab} cannot be read", hint="`ikelab destroy` removes it")
-    topology = load(Path(known.folder))
-    with ControlClient(state.control_path(lab)) as client:
-        counts = client.call("flush")
+    topology = topology_of(lab)
+    counts = lifecycle.flush(lab)
     traces = {node.name: read_trace(node.trace_path, node.name) for node in topology.nodes}
     segments = record.read_segments(topology, state.run_dir(lab), counts)
     frames = pcapng.parse(annotate(segments, ())).frames

@@ -132,6 +132,12 @@ def _await(ready: int, pid: int) -> None:
         raise LabError(said["reason"], hint=said["hint"])
 
 
+def flush(lab: str) -> Json:
+    """Have what was captured so far written down. The counters, by segment."""
+    with ControlClient(state.control_path(lab)) as client:
+        return client.call("flush")
+
+
 def stop(lab: str) -> Json:
     """Stop the nodes, the last one first, and the capture. The counters, by segment."""
     with ControlClient(state.control_path(lab), timeout=_STOP_SECONDS) as client:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ikelab.errors import ConfigError, LabError
 from ikelab.lab import lifecycle, report, state
+from ikelab.lab.deployed import listed
 from ikelab.lab.lifecycle import Progress
 from ikelab.lab.record import Owner, write_capture
 from ikelab.lab.steps import Result, carry_out, establish_trust, title_of
@@ -35,7 +36,7 @@ def rehearse(topology: Topology, out: Path, *, keep: bool, progress: Progress) -
             if node.has_console and (snapshot := _snapshot(node.control_path))
         }
         results += _deaths(topology)
-        counts = _flush(topology.name) if keep else lifecycle.stop(topology.name)
+        counts = lifecycle.flush(topology.name) if keep else lifecycle.stop(topology.name)
         capture = write_capture(topology, counts, out, owner)
         if not keep:
             lifecycle.destroy(topology.name)
@@ -87,16 +88,8 @@ def _deaths(topology: Topology) -> Iterator[Result]:
     """A result for each node that ended, and each capture that broke off, while it should not."""
     with ControlClient(state.control_path(topology.name)) as client:
         status = client.call("status")
-    fields = status if isinstance(status, dict) else {}
-    nodes, faults = fields.get("nodes"), fields.get("faults")
-    for node in nodes if isinstance(nodes, list) else ():
+    for node in listed(status, "nodes"):
         if isinstance(node, dict) and node.get("state") not in ("running", SWITCHED_OFF):
             yield Result(f"{node.get('name')} runs to the end", False, str(node.get("state")))
-    for fault in faults if isinstance(faults, list) else ():
+    for fault in listed(status, "faults"):
         yield Result("every segment is captured", False, str(fault))
-
-
-def _flush(lab: str) -> Json:
-    """Have what was captured so far written down; the counters, by segment."""
-    with ControlClient(state.control_path(lab)) as client:
-        return client.call("flush")

@@ -208,19 +208,19 @@ def nearest(word: str, known: Collection[str]) -> str:
     return f"did you mean {found[0]!r}?" if found else ""
 
 
-def read_text(path: Path, file: str, *, octets: int = FILE_OCTETS) -> str:
-    """A text file of at most `octets`, UTF-8. file: its name for messages. Raises ConfigError."""
+def read_text(path: Path, file: str) -> str:
+    """A UTF-8 text file of FILE_OCTETS at most. file: its name for messages. Raises ConfigError."""
     try:
         # O_NONBLOCK: a FIFO in a stranger's lab must not hold us up.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError("not a file", file=file)
-            content = stream.read(octets + 1)
+            content = stream.read(FILE_OCTETS + 1)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
-    if len(content) > octets:
-        raise ConfigError(f"larger than {octets // 1024} KB, the most that is read", file=file)
+    if len(content) > FILE_OCTETS:
+        raise ConfigError(f"larger than {FILE_OCTETS // 1024} KB, the most that is read", file=file)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
