@@ -8,8 +8,11 @@ looked at: frames between virtual devices may carry unfinished ones.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ikelab.capture.pcapng import Frame
 from ikelab.wire.numbers import IpProtocol, PayloadType
 
 _ETHERNET = 14
@@ -72,6 +75,15 @@ class DatagramFinder:
         if whole is not None:
             del self._waiting[key]
         return whole
+
+
+def find_datagrams(frames: Iterable[Frame]) -> Iterator[tuple[int, Frame, bytes]]:
+    """(number of the frame from 1, the frame, UDP payload), where one is carried or completed."""
+    finders: dict[int, DatagramFinder] = defaultdict(DatagramFinder)
+    for number, frame in enumerate(frames, start=1):
+        payload = finders[frame.interface].take(frame.octets)
+        if payload is not None:
+            yield number, frame, payload
 
 
 def _ipv4_of(frame: bytes) -> bytes | None:

@@ -23,17 +23,17 @@ from ikelab.crypto import oakley
 from ikelab.crypto.cipher import cipher_for
 from ikelab.errors import PkiError, WireError
 from ikelab.pki.x509 import format_name, load_certificate
-from ikelab.wire.isakmp import Header, Payload, parse_header, parse_payloads
+from ikelab.wire.isakmp import HEADER_LENGTH, Header, Payload, parse_header, parse_payloads
 from ikelab.wire.numbers import (
     AuthMethod,
     EncryptionAlgorithm,
     ExchangeType,
+    Flags,
     HashAlgorithm,
     IkeAttribute,
     PayloadType,
 )
 
-_HEADER = 28
 _OF_INITIATOR = ("MM5", "AM3")
 
 
@@ -97,7 +97,10 @@ def explain_proof(
             f"frame {frame} holds an IKE fragment: the message is whole in the frame of its last"
         )
     is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
-    if not (is_main and header.flags & 1) and header.exchange_type != ExchangeType.AGGRESSIVE:
+    if (
+        not (is_main and header.flags & Flags.ENCRYPTION)
+        and header.exchange_type != ExchangeType.AGGRESSIVE
+    ):
         raise WireError(
             f"frame {frame} is no message 5 or 6 of main mode, nor 2 or 3 of aggressive mode"
         )
@@ -114,12 +117,12 @@ def _read_before(datagrams: Sequence[tuple[int, bytes]], frame: int, header: Hea
     """The exchange up to a frame; with that frame, where it is clear."""
     exchange = _Exchange()
     for number, octets in datagrams:
-        if number > frame or octets[:8] != header.cky_i or len(octets) < _HEADER:
+        if number > frame or octets[:8] != header.cky_i or len(octets) < HEADER_LENGTH:
             continue
         before = parse_header(octets)
         if before.exchange_type != header.exchange_type:
             continue
-        if not before.flags & 1:
+        if not before.flags & Flags.ENCRYPTION:
             _read_clear(exchange, before, octets)
         elif number < frame:
             exchange.encrypted.append(octets)
@@ -129,7 +132,7 @@ def _read_before(datagrams: Sequence[tuple[int, bytes]], frame: int, header: Hea
 def _read_clear(exchange: _Exchange, header: Header, octets: bytes) -> None:
     if header.next_payload == PayloadType.FRAGMENT:
         return
-    payloads = parse_payloads(header.next_payload, octets[_HEADER:], offset=_HEADER)
+    payloads = parse_payloads(header.next_payload, octets[HEADER_LENGTH:], offset=HEADER_LENGTH)
     first = not any(header.cky_r)
     for payload in payloads:
         if payload.type == PayloadType.SA and first:
@@ -182,10 +185,10 @@ def _open(
     Message 5 begins the chain of IVs; of several (a wrong one and a right one, one sent again)
     message 6 goes on from the one that the responder took.
     """
-    body, first = octets[_HEADER:], header.next_payload
+    body, first = octets[HEADER_LENGTH:], header.next_payload
     is_main = header.exchange_type == ExchangeType.IDENTITY_PROTECTION
-    if not header.flags & 1:
-        payloads = parse_payloads(first, body, offset=_HEADER)
+    if not header.flags & Flags.ENCRYPTION:
+        payloads = parse_payloads(first, body, offset=HEADER_LENGTH)
         has_sa = any(payload.type == PayloadType.SA for payload in payloads)
         return ("AM2" if has_sa else "AM3"), payloads
     cipher = cipher_for(
@@ -198,8 +201,8 @@ def _open(
     ivs += [("MM6", one[-cipher.block :]) for one in reversed(exchange.encrypted) if is_main]
     for message, iv in ivs:
         try:
-            body = cipher.decrypt(key, iv, octets[_HEADER:])
-            found = parse_payloads(first, body, offset=_HEADER, padding=True)
+            body = cipher.decrypt(key, iv, octets[HEADER_LENGTH:])
+            found = parse_payloads(first, body, offset=HEADER_LENGTH, padding=True)
         except WireError:
             continue
         return message, found

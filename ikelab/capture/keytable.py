@@ -144,12 +144,10 @@ def wireshark_directory(
     ike: Iterable[IkeKey] = (),
     esp: Iterable[EspKey] = (),
     hosts: Sequence[tuple[str, str]] = (),
-    oids: Sequence[tuple[str, str, str]] = (),
 ) -> Mapping[str, str]:
     """Every file of the directory that has something to say.
 
     ike, esp: both ends may report the same SA; it is written once. hosts: (dotted address, name).
-    oids: (dotted, name, type such as "PrintableString") beyond SCEP's own.
     """
     ike = list(ike)
     files = {
@@ -164,7 +162,7 @@ def wireshark_directory(
             f"decode_as_entry: media_type,{media_type},(none),{dissector}"
             for media_type, dissector in _DECODE_AS
         ),
-        "oid": _lines(_quoted(row) for row in (*_OIDS, *oids)),
+        "oid": _lines(_quoted(row) for row in _OIDS),
         "colorfilters": _lines(_color_row(*row) for row in _COLORS),
         "dfilter_buttons": _lines(_quoted(("TRUE", *row)) for row in _BUTTONS),
     }

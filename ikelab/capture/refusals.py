@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ikelab.capture.datagram import DatagramFinder
+from ikelab.capture.datagram import find_datagrams
 from ikelab.capture.pcapng import Frame
 from ikelab.errors import PkiError
 from ikelab.isakmp.reasons import REASONS, UNKNOWN
@@ -63,13 +63,9 @@ class FrameIndex:
     """The frames of a capture by the datagrams that they carry or complete."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
-        finders: dict[int, DatagramFinder] = defaultdict(DatagramFinder)
         self._found: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for number, frame in enumerate(frames, start=1):
-            payload = finders[frame.interface].take(frame.octets)
-            if payload is not None:
-                digest = hashlib.sha256(payload).hexdigest()
-                self._found[digest].append((frame.timestamp, number))
+        for number, frame, payload in find_datagrams(frames):
+            self._found[hashlib.sha256(payload).hexdigest()].append((frame.timestamp, number))
 
     def number_of(self, digest: str, timestamp: int) -> int:
         """The frame with this datagram that is nearest in time, 0 where there is none."""

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ikelab.capture import pcapng
-from ikelab.capture.datagram import DatagramFinder, IkeFragments
+from ikelab.capture.datagram import IkeFragments, find_datagrams
 from ikelab.capture.explain import PhaseOneSecrets, Proof, explain_proof
 from ikelab.capture.keytable import SKEYID_FILE
 from ikelab.capture.pcapng import Frame
 from ikelab.capture.refusals import FrameIndex, Refusal, find_line
 from ikelab.errors import LabError, WireError
+from ikelab.ipsec.udp_encap import NON_ESP_MARKER
 from ikelab.lab.topology import Topology
 from ikelab.runtime.trace import Trace
 
@@ -22,7 +23,6 @@ REFUSALS = "refusals.json"
 """The file of a capture directory that `ikelab explain` reads."""
 
 _KEYS = ".wireshark"
-_IKE_PORT_MARKER = 4  # octets of zero before a message on port 4500 (RFC 3948 section 2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +126,11 @@ def _shown(capture: Path) -> str:
 
 def _datagrams(frames: Sequence[Frame]) -> list[tuple[int, bytes]]:
     """(frame, IKE message); a message on port 4500 without its marker, one in fragments whole."""
-    finders: defaultdict[int, DatagramFinder] = defaultdict(DatagramFinder)
     fragments: defaultdict[int, IkeFragments] = defaultdict(IkeFragments)
-    found: list[tuple[int, bytes]] = []
-    for number, frame in enumerate(frames, start=1):
-        payload = finders[frame.interface].take(frame.octets)
-        if payload is not None:
-            marked = payload[:_IKE_PORT_MARKER] == bytes(_IKE_PORT_MARKER)
-            message = payload[_IKE_PORT_MARKER:] if marked else payload
-            found.append((number, fragments[frame.interface].take(message)))
-    return found
+    return [
+        (number, fragments[frame.interface].take(payload.removeprefix(NON_ESP_MARKER)))
+        for number, frame, payload in find_datagrams(frames)
+    ]
 
 
 def _secrets(directory: Path) -> dict[bytes, PhaseOneSecrets]:
