@@ -24,10 +24,9 @@ from ikelab.ios.zone import Zone
 from ikelab.isakmp.events import Clear
 from ikelab.node.archive_console import ArchiveConsole, FileOrder, Outcome
 from ikelab.node.events import ClockSet, NodeAction
-from ikelab.node.pki_console import PkiConsole, printed_requests
+from ikelab.node.pki_console import PkiConsole, named_server, printed_requests
 from ikelab.node.router import Router
 from ikelab.node.snapshot import PlaneCounters, take_snapshot
-from ikelab.pki.cert_server import CertificateServer
 from ikelab.pki.request_desk import PASSWORD_MINUTES
 from ikelab.types import Now
 
@@ -228,22 +227,15 @@ class Console:
     def _generate_password(self, command: Command, now: Now) -> Answer:
         """Said once; the server keeps only its digest."""
         minutes = command.arguments.number("minutes", PASSWORD_MINUTES)
-        password = self._server(command).generate_password(now, minutes)
+        password = named_server(self._router, command.arguments).generate_password(now, minutes)
         return Answer(f"% One-time password, good for {minutes} minutes: {password}\n")
 
     def _revoke(self, command: Command, now: Now) -> Answer:
-        server = self._server(command)
+        server = named_server(self._router, command.arguments)
         serial = int(command.arguments.text("serial"), 16)
         notices = server.revoke(serial, now)
         said = "".join(f"{line.text}\n" for line in self._log.lines(notices) if not line.debug)
         return Answer(said, [*notices, *self._router.queues[server.config.name].pump()])
-
-    def _server(self, command: Command) -> CertificateServer:
-        name = command.arguments.text("server")
-        server = self._router.servers.get(name)
-        if server is None:
-            raise PkiError("unknown-server", f"there is no certificate server {name}")
-        return server
 
     @property
     def config(self) -> RunningConfig:

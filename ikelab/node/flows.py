@@ -29,9 +29,7 @@ from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.issuer import names_registration_authority
 from ikelab.pki.name import parse_dn
 from ikelab.types import Endpoint
-from ikelab.wire.numbers import AuthMethod, IpProtocol
-
-IKE_PORT = 500
+from ikelab.wire.numbers import ISAKMP_PORT, AuthMethod, IpProtocol
 
 Ends = dict[tuple[str, str], dict[str, str | None]]
 """Of tunnels: source and destination -> the ISAKMP profile of each tunnel between them."""
@@ -225,8 +223,8 @@ def _flow(config: RunningConfig, interface: InterfaceConfig) -> IpsecFlow:
     profile = config.ipsec_profiles[tunnel.protection or ""]
     return IpsecFlow(
         name=interface.name,
-        local=Endpoint(local, IKE_PORT),
-        remote=Endpoint(remote, IKE_PORT),
+        local=Endpoint(local, ISAKMP_PORT),
+        remote=Endpoint(remote, ISAKMP_PORT),
         local_proxy=ProxyIdentity(local, protocol=IpProtocol.GRE),
         remote_proxy=ProxyIdentity(remote, protocol=IpProtocol.GRE),
         transform_sets=tuple(config.transform_sets[name] for name in profile.transform_sets),

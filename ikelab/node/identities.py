@@ -37,15 +37,9 @@ def import_identity(
     PkiError.
     """
     _check(identity, now)
-    point = router.trustpoints.get(name)
     if name in router.config.servers:
         raise PkiError("is-server", f"{name} is a certificate server: recover it from its archive")
-    if point is not None and point.state not in (State.READY, State.CA_OFFERED):
-        raise PkiError(
-            "has-certificates",
-            f"trustpoint {name} has certificates or asks for one:"
-            f" `no crypto pki certificate chain {name}` removes them",
-        )
+    refuse_where_enrolled(router, name)
     held = router.nvram.load_key(name)
     if held is not None and public_key_info(held) != public_key_info(identity.key):
         raise PkiError("key-exists", f"a key pair named {name} already exists, and it is another")
@@ -60,16 +54,31 @@ def import_identity(
             key_label=name,
         )
     )
+    return configure_imported(router, name, name, now)
+
+
+def refuse_where_enrolled(router: Router, name: str) -> None:
+    """An import takes nothing away. Raises PkiError("has-certificates")."""
+    point = router.trustpoints.get(name)
+    if point is not None and point.state not in (State.READY, State.CA_OFFERED):
+        raise PkiError(
+            "has-certificates",
+            f"trustpoint {name} has certificates or asks for one:"
+            f" `no crypto pki certificate chain {name}` removes them",
+        )
+
+
+def configure_imported(router: Router, name: str, label: str, now: Now) -> list[NodeAction]:
+    """Take over a trustpoint that was put into nvram. label: of its key pair."""
     known = router.config.trustpoints.get(name, TrustpointConfig(name))
-    trustpoints = {**router.config.trustpoints, name: replace(known, rsakeypair=name)}
+    trustpoints = {**router.config.trustpoints, name: replace(known, rsakeypair=label)}
     router.forget(name)
     return router.configure(replace(router.config, trustpoints=trustpoints), now)
 
 
 def remove_certificates(router: Router, name: str, now: Now) -> list[NodeAction]:
     """`no crypto pki certificate chain`: the trustpoint is as new, its key pair stays."""
-    if name not in router.trustpoints:
-        raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
+    router.find_trustpoint(name)
     router.nvram.delete_trustpoint(name)
     router.forget(name)
     return router.configure(router.config, now)
@@ -80,10 +89,7 @@ def exported_identity(router: Router, name: str) -> Identity:
 
     Raises PkiError("unknown-trustpoint", "not-enrolled", "not-exportable").
     """
-    point = router.trustpoints.get(name)
-    if point is None:
-        raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
-    credential = point.credential
+    credential = router.find_trustpoint(name).credential
     if credential is None:
         raise PkiError("not-enrolled", f"trustpoint {name} has no certificate")
     label = credential.key_label
@@ -108,9 +114,8 @@ def exported_certificates(router: Router, name: str) -> tuple[bytes, bytes | Non
 
     Raises PkiError("unknown-trustpoint", "no-ca-certificate").
     """
-    point, server = router.trustpoints.get(name), router.servers.get(name)
-    if point is None and server is None:
-        raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
+    server = router.servers.get(name)
+    point = router.find_trustpoint(name) if server is None else router.trustpoints.get(name)
     if point is not None and point.anchors:
         own = point.credential
         return point.anchors[0], None if own is None else own.certificate

@@ -14,6 +14,7 @@ from ikelab.ios.arguments import Arguments, Command
 from ikelab.ios.log_pki import certificate_offer
 from ikelab.ios.typed import Typed
 from ikelab.node import identities
+from ikelab.node.archive_console import Done
 from ikelab.node.events import NodeAction
 from ikelab.node.recovery import import_pkcs12
 from ikelab.node.router import Router
@@ -42,17 +43,15 @@ from ikelab.pki.terminal_trustpoint import TerminalTrustpoint
 from ikelab.pki.trustpoint import State
 from ikelab.types import Now
 
-Done = tuple[str, Sequence[NodeAction]]
-"""Text for the console, and actions to carry out."""
 Deed = Callable[[Arguments, Typed, Now], Done]
 
 
 class PkiConsole:
-    """Carries out the commands of DEEDS, of one router."""
+    """Carries out these commands for one router."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self.deeds: Mapping[str, Deed] = {
+        self._deeds: Mapping[str, Deed] = {
             "crypto pki authenticate": self._authenticate,
             "crypto pki enroll": self._enroll,
             "crypto pki import certificate": self._import_certificate,
@@ -71,11 +70,11 @@ class PkiConsole:
 
     def takes(self, command: Command) -> bool:
         """Whether the command is one of these."""
-        return command.name in self.deeds
+        return command.name in self._deeds
 
     def carry_out(self, command: Command, typed: Typed, now: Now) -> Done:
         """One command. Raises PkiError, ConfigError, and Unanswered where it asks for more."""
-        return self.deeds[command.name](command.arguments, typed, now)
+        return self._deeds[command.name](command.arguments, typed, now)
 
     # --- the router ---------------------------------------------------------------------------
 
@@ -198,8 +197,7 @@ class PkiConsole:
 
     def _remove_chain(self, arguments: Arguments, typed: Typed, now: Now) -> Done:
         name = arguments.text("trustpoint")
-        if name not in self._router.trustpoints:
-            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
+        self._router.find_trustpoint(name)
         sure = typed.yes(words.remove_chain_question(name))
         typed.finish("no crypto pki certificate chain")
         if not sure:
@@ -253,11 +251,15 @@ class PkiConsole:
         return words.crl_text(load_crl(crl.crl), self._router.config.times.zone), []
 
     def _server(self, arguments: Arguments) -> CertificateServer:
-        name = arguments.text("server")
-        server = self._router.servers.get(name)
-        if server is None:
-            raise PkiError("unknown-server", f"there is no certificate server {name}")
-        return server
+        return named_server(self._router, arguments)
+
+
+def named_server(router: Router, arguments: Arguments) -> CertificateServer:
+    """The certificate server of a command. Raises PkiError("unknown-server")."""
+    name = arguments.text("server")
+    if name not in router.servers:
+        raise PkiError("unknown-server", f"there is no certificate server {name}")
+    return router.servers[name]
 
 
 def printed_requests(actions: Sequence[NodeAction]) -> str:

@@ -7,17 +7,20 @@ They go into the trustpoint of the server's name; `no shutdown` of the server fi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ikelab.errors import PkiError
 from ikelab.node.events import NodeAction
-from ikelab.node.identities import assumed_capabilities, import_identity
+from ikelab.node.identities import (
+    assumed_capabilities,
+    configure_imported,
+    import_identity,
+    refuse_where_enrolled,
+)
 from ikelab.node.router import Router
 from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.config import TrustpointConfig
 from ikelab.pki.pkcs12 import Identity
 from ikelab.pki.store import Nvram, StoredTrustpoint
-from ikelab.pki.trustpoint import State
 from ikelab.pki.x509 import format_name, load_certificate
 from ikelab.types import Now
 
@@ -37,18 +40,13 @@ def import_authority(
     The key pair takes the place of one that `crypto key generate` made for the purpose. Nothing is
     changed if this raises PkiError("has-certificates", "key-exists", "no-ca-certificate").
     """
-    server, point = router.servers.get(name), router.trustpoints.get(name)
+    server = router.servers.get(name)
     if server is not None and server.store.load_authority() is not None:
         raise PkiError(
             "has-certificates",
             f"certificate server {name} has its key: `no crypto pki server {name}` destroys it",
         )
-    if point is not None and point.state not in (State.READY, State.CA_OFFERED):
-        raise PkiError(
-            "has-certificates",
-            f"trustpoint {name} has certificates or asks for one:"
-            f" `no crypto pki certificate chain {name}` removes them",
-        )
+    refuse_where_enrolled(router, name)
     certificate = load_certificate(identity.certificate)
     if not certificate.is_self_issued and not identity.chain:
         raise PkiError(
@@ -66,9 +64,7 @@ def import_authority(
         key_label=label,
     )
     router.nvram.save_trustpoint(stored, (label, identity.key))
-    trustpoints = {**router.config.trustpoints, name: replace(known, rsakeypair=label)}
-    router.forget(name)
-    return router.configure(replace(router.config, trustpoints=trustpoints), now)
+    return configure_imported(router, name, label, now)
 
 
 def _refuse_other_key(nvram: Nvram, label: str, identity: Identity) -> None:

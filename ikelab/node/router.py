@@ -308,16 +308,20 @@ class Router:
         """Read a trustpoint anew from nvram at the next `configure`."""
         self.trustpoints.pop(name, None)
 
+    def find_trustpoint(self, name: str) -> Trustpoint:
+        """By name. Raises PkiError("unknown-trustpoint")."""
+        if name not in self.trustpoints:
+            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
+        return self.trustpoints[name]
+
     def draw(self, label: str, octets: int) -> bytes:
         """Random octets of this node."""
         return self._rng.draw(label, octets)
 
     def request_crl(self, name: str, now: Now) -> list[NodeAction]:
         """`crypto pki crl request`: what `named_crls` gives, whatever the cache holds."""
-        if name not in self.trustpoints:
-            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
         actions: list[NodeAction] = []
-        for url, issuer in named_crls(self.trustpoints[name]):
+        for url, issuer in named_crls(self.find_trustpoint(name)):
             found = self.revocation.request(url, issuer, name)
             actions += self._revocation_actions(found, now)
         return actions
@@ -325,10 +329,8 @@ class Router:
     def _trustpoint(
         self, name: str, event: enrollment.TrustpointEvent, now: Now
     ) -> list[NodeAction]:
-        if name not in self.trustpoints:
-            raise PkiError("unknown-trustpoint", f"there is no trustpoint {name}")
         actions: list[NodeAction] = []
-        for action in self.trustpoints[name].handle(event, now):
+        for action in self.find_trustpoint(name).handle(event, now):
             if isinstance(action, HttpRequest):
                 action = replace(action, handle=_TRUSTPOINT + name + " " + action.handle)
             actions.append(action)

@@ -37,9 +37,8 @@ from ikelab.runtime.nvram import SqliteNvram
 from ikelab.script import Identity, IdentityKeys, Peer, settings
 from ikelab.script.identity import Verdict, believe
 from ikelab.types import Endpoint, Now, Rng
-from ikelab.wire.numbers import NAT_T_PORT, IpProtocol
+from ikelab.wire.numbers import ISAKMP_PORT, NAT_T_PORT, IpProtocol
 
-IKE_PORT = 500
 _DISCARD = 9  # a port that nobody listens at
 _POLL = 0.05  # seconds: `until` may be about something that no datagram tells
 
@@ -57,7 +56,7 @@ class Station:
         address: str,
         *,
         namespace: str | None = None,
-        port: int = IKE_PORT,
+        port: int = ISAKMP_PORT,
         lodge: bool = False,
     ) -> None:
         ownership.check_place(namespace, address)
@@ -75,7 +74,7 @@ class Station:
             self._nat_t: socket.socket | None = None
         try:
             self._socket.bind((address, port))
-            if port == IKE_PORT:
+            if port == ISAKMP_PORT:
                 self._floated()
         except OSError as error:
             self.close()
@@ -111,7 +110,7 @@ class Station:
         self,
         remote: str,
         *,
-        remote_port: int = IKE_PORT,
+        remote_port: int = ISAKMP_PORT,
         config: IsakmpConfig | None = None,
         identity: Identity | None = None,
         verdict: Verdict = believe,
