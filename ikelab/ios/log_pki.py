@@ -38,6 +38,9 @@ def _trustpoint(notice: object, zone: Zone) -> Iterator[LogLine]:
         case pki.CaCertificateAccepted():
             yield _console("Trustpoint CA certificate accepted.")
         case enrollment.AuthenticationFailed(trustpoint, reason, detail):
+            if reason == "no-url":
+                text = "% You must specify an enrollment URL for this CA before"
+                yield _console(f"{text}\nyou can authenticate it.")
             yield _console("% Failed to authenticate the Certificate Authority")
             yield own("PKI", f"trustpoint {trustpoint}: {reason}: {detail}")
         case enrollment.KeyPairGenerated(bits=bits):

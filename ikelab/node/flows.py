@@ -48,11 +48,9 @@ def to_isakmp_config(
     """What the engine is told. credentials, authorities: of the trustpoints enrolled so far.
 
     In legacy mode IOS's default policy comes last, where there is a certificate to sign with.
-    Raises ConfigError naming every fault of the configuration.
+    Raises what `refuse_faults` raises.
     """
-    faults = list(find_faults(config, mode=mode))
-    if faults:
-        raise ConfigError(f"{config.hostname}: " + "; ".join(faults))
+    refuse_faults(config, mode=mode)
     policies = [config.policies[priority] for priority in sorted(config.policies)]
     if mode == "legacy" and credentials:
         policies.append(DEFAULT_POLICY)
@@ -74,6 +72,13 @@ def to_isakmp_config(
         credentials=tuple(credentials),
         trusted_authorities=tuple(authorities),
     )
+
+
+def refuse_faults(config: RunningConfig, *, mode: LabMode = "modern") -> None:
+    """Raise ConfigError naming every fault of the configuration."""
+    faults = list(find_faults(config, mode=mode))
+    if faults:
+        raise ConfigError(f"{config.hostname}: " + "; ".join(faults))
 
 
 def protected_tunnels(config: RunningConfig) -> Iterator[InterfaceConfig]:
@@ -99,6 +104,7 @@ def find_faults(config: RunningConfig, *, mode: LabMode = "modern") -> Iterator[
     yield from _fallback_faults(config)
     yield from _parent_faults(config)
     yield from _registration_faults(config)
+    yield from _server_faults(config)
     yield from _profile_faults(config)
     yield from _aggressive_faults(config)
     for profile in config.ipsec_profiles.values():
@@ -148,6 +154,16 @@ def _registration_faults(config: RunningConfig) -> Iterator[str]:
                 f"crypto pki server {server.name} is in mode ra: `crypto pki trustpoint"
                 f" {server.name}` wants a `subject-name` with cn=ioscs RA or ou=ioscs RA in it"
             )
+
+
+def _server_faults(config: RunningConfig) -> Iterator[str]:
+    """A box has one web server, and a router that asks there does not say whom it means."""
+    enabled = [server.name for server in config.servers.values() if server.enabled]
+    for name in enabled[1:]:
+        yield (
+            f"crypto pki server {name} cannot be enabled beside {enabled[0]}: a router serves one"
+            f" certificate server, so `shutdown` {enabled[0]} first"
+        )
 
 
 def _profile_faults(config: RunningConfig) -> Iterator[str]:

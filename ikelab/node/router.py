@@ -16,7 +16,7 @@ from ikelab.errors import PkiError
 from ikelab.ios.config import LabMode, RunningConfig
 from ikelab.isakmp import events as isakmp
 from ikelab.isakmp.engine import IsakmpEngine
-from ikelab.node.askers import asker_of, upstream_of
+from ikelab.node.askers import asker_of
 from ikelab.node.credentials import accepted, credential_of, trust_of
 from ikelab.node.crl_queries import CrlQueries, named_crls
 from ikelab.node.device import device_of
@@ -32,8 +32,9 @@ from ikelab.node.events import (
 )
 from ikelab.node.examinations import Examinations
 from ikelab.node.fallback import config_in_force, first_step, is_unanswered
-from ikelab.node.flows import to_isakmp_config
+from ikelab.node.flows import refuse_faults, to_isakmp_config
 from ikelab.node.keys import EngineKeys, NodeKeys
+from ikelab.node.servers import make_server, no_way_up, server_key_label
 from ikelab.node.storage import StorageQueue, held_authority
 from ikelab.ntp.client import Answered, NtpClient
 from ikelab.pki import enrollment_events as enrollment
@@ -176,7 +177,11 @@ class Router:
     # --- configuration ------------------------------------------------------------------------
 
     def configure(self, config: RunningConfig, now: Now) -> list[NodeAction]:
-        """A new configuration is in force: make, change and drop what it names."""
+        """A new configuration is in force: make, change and drop what it names.
+
+        Raises ConfigError where it does not fit together; then all stays as it was.
+        """
+        refuse_faults(config, mode=self.mode)
         before, self.config = self.config, config
         self.revocation.set_limit(config.crl_cache * 1024)
         actions: list[NodeAction] = []
@@ -216,17 +221,9 @@ class Router:
     ) -> CertificateServer:
         """before: the server of this name in another mode; a store is open once only."""
         store = self._open_store(config.name) if before is None else before.store
-        if config.mode != "ra":
-            return CertificateServer(config, store, self._rng, self._keys, self.legacy)
-        return RegistrationAuthority(
-            config,
-            store,
-            self._rng,
-            self._keys,
-            lambda: upstream_of(
-                self.config, self.nvram, config.name, self._rng, legacy=self.legacy
-            ),
-            self.legacy,
+        running, rng, keys = lambda: self.config, self._rng, self._keys
+        return make_server(
+            config, store, running, rng=rng, keys=keys, nvram=self.nvram, legacy=self.legacy
         )
 
     def _remove_server(self, name: str) -> NodeAction:
@@ -235,6 +232,9 @@ class Router:
         del self.queues[name]
         waiting = tuple(file.name for file in server.store.outbox())
         server.store.destroy()
+        label = server_key_label(self.config, name)
+        if not self.nvram.key_users(label):  # with it, serial numbers would begin anew
+            self.nvram.delete_key(label)
         return ServerRemoved(name, server.config.database_url, waiting)
 
     def _storage_opened(
@@ -246,7 +246,7 @@ class Router:
         if actions and name in self.trustpoints:
             actions += self._enroll_by_itself(name, now)
             actions += self._generation_came(name, now)  # it may have been killed in between
-        return actions
+        return [*actions, *no_way_up(self.servers[name], self.trustpoints.get(name))]
 
     def _configure_trustpoints(self, before: RunningConfig, now: Now) -> list[NodeAction]:
         for name in [name for name in self.trustpoints if name not in self.config.trustpoints]:

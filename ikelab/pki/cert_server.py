@@ -7,7 +7,7 @@ number, certificate, reply. SCEP's messages are in `scep_server.py`, signing in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -72,7 +72,10 @@ _CLOCK_RETRY = 10.0  # seconds between looks at an unsynchronized clock
 
 
 class CertificateServer(RequestDesk):
-    """One certificate server. legacy: the algorithms and formats of 2009 (MD5, DES, v1 CRLs)."""
+    """One certificate server. legacy: the algorithms and formats of 2009 (MD5, DES, v1 CRLs).
+
+    prepared: the key pair that somebody made for a root before its first start, if any.
+    """
 
     def __init__(
         self,
@@ -81,9 +84,11 @@ class CertificateServer(RequestDesk):
         rng: Rng,
         keys: RsaKeys,
         legacy: bool = False,
+        prepared: Callable[[], RSAPrivateKey | None] = lambda: None,
     ) -> None:
         self.config = config
         self.store = store
+        self._prepared = prepared
         self.legacy = legacy
         self.state = ServerState.DISABLED
         self._rng = rng
@@ -205,8 +210,8 @@ class CertificateServer(RequestDesk):
 
     def _sign_itself(self, now: Now) -> list[CaNotice]:
         """Key, serial number, certificate: in this order, so that a crash skips a serial only."""
-        bits = 1024 if self.legacy else 2048
-        key = self._keys.rsa_key(self.config.name, bits)
+        prepared = self._prepared()
+        key = prepared or self._keys.rsa_key(self.config.name, 1024 if self.legacy else 2048)
         serial = self.store.reserve_serial()
         certificate = sign_ca_certificate(self.config, key, serial, now.wall)
         authority = Authority(1, key, certificate)
@@ -214,7 +219,8 @@ class CertificateServer(RequestDesk):
         self.store.record_issued(IssuedCertificate(serial, certificate), files)
         archived = self._save(authority)
         self._take(authority)
-        return [ServerKeyGenerated(self.config.name, key.key_size), *archived]
+        made = [] if prepared else [ServerKeyGenerated(self.config.name, key.key_size)]
+        return [*made, *archived]
 
     def _make_next(self) -> list[CaNotice]:
         assert self._authority is not None

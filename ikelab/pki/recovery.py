@@ -166,7 +166,8 @@ def _refuse_other_database(
         raise PkiError(
             "storage-in-use",
             f"the storage holds the database of another {config.name}: {found}. Recover that"
-            f" server (`crypto pki import {config.name} pkcs12 ...`), or move its files away",
+            f" server (`crypto pki import {config.name} pkcs12 ...`), move its files away, or give"
+            " this one another `database url`",
         )
 
 
