@@ -21,6 +21,7 @@ from ikelab.wire.numbers import (
 )
 from ikelab.wire.payloads import HASH, ID, NOTIFY
 
+NO_KEY = "N INVALID-KEY-INFORMATION sealed"
 BAD_ID, NO_PROPOSAL = "N INVALID-ID-INFORMATION sealed", "N NO-PROPOSAL-CHOSEN sealed"
 Change = Callable[[Message], object]
 
@@ -144,7 +145,6 @@ def weak_protection(attack: Assault) -> Iterator[Shot]:
         ("a key of 0 bits", offer.with_transform(None, (bits, 0))),
         ("a key of 65535 bits", offer.with_transform(None, (bits, 65535))),
         ("no key length", offer.without(bits)),
-        ("PFS that nobody asked for", offer.with_transform(None, (3, 14))),
         ("an SPI of 0", offer.with_transform(spi=bytes(4))),
         ("a reserved SPI", offer.with_transform(spi=b"\0\0\0\xff")),
         ("an SPI of 16 octets", offer.with_transform(spi=bytes(16))),
@@ -153,6 +153,13 @@ def weak_protection(attack: Assault) -> Iterator[Shot]:
         ("no proposal", offer.changed(lambda m: m.one("sa").setfieldval("proposals", []))),
     ):
         yield attack.shot(what, octets, NO_PROPOSAL, "no-proposal-chosen", peer=offer.peer)
+    group = IpsecAttribute.GROUP_DESCRIPTION
+    for what, octets, answer in (
+        ("PFS of a weak group", offer.with_transform(None, (group, 1)), NO_PROPOSAL),
+        ("PFS of an unknown group", offer.with_transform(None, (group, 99)), NO_PROPOSAL),
+        ("PFS without a KE payload", offer.with_transform(None, (group, 14)), NO_KEY),
+    ):
+        yield attack.shot(what, octets, answer, "pfs-mismatch", peer=offer.peer)
     for what, octets in (
         ("a key length of 2000 octets", offer.with_transform(None, (bits, b"\xff" * 2000))),
         ("attribute 99", offer.with_transform(None, (99, 1))),

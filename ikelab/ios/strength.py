@@ -11,17 +11,16 @@ from ikelab.ios.grammar import Weak
 from ikelab.ios.row import Mode
 from ikelab.isakmp.policy import IsakmpPolicy
 from ikelab.wire.numbers import (
+    WEAK_GROUPS,
     AuthAlgorithm,
     EncryptionAlgorithm,
     EspTransform,
-    Group,
     HashAlgorithm,
 )
 
 MINIMUM_MODULUS = 2048
 """Bits of an RSA key (NIST SP 800-131A)."""
 
-_WEAK_GROUPS = (Group.MODP_768, Group.MODP_1024, Group.MODP_1536)
 _WEAK_HASHES = (HashAlgorithm.MD5, HashAlgorithm.SHA)
 _STRONG_ESP = (
     AuthAlgorithm.HMAC_SHA2_256,
@@ -48,7 +47,7 @@ def weaknesses(config: RunningConfig) -> Iterator[tuple[Place, ConfigError]]:
         if one.authentication not in _STRONG_ESP:
             yield place, _error(f"transform-set {name} without esp-sha256-hmac or more")
     for name, profile in config.ipsec_profiles.items():
-        if profile.pfs in _WEAK_GROUPS:
+        if profile.pfs in WEAK_GROUPS:
             yield Place(Mode.IPSEC_PROFILE, name), _error(f"set pfs group{profile.pfs:d}")
     yield from _pki(config)
 
@@ -59,7 +58,7 @@ def _policy(policy: IsakmpPolicy) -> Iterator[str]:
         yield f"encryption {policy.encryption.name} {of} (the default is DES)"
     if policy.hash in _WEAK_HASHES:
         yield f"hash {policy.hash.name} {of} (the default is SHA)"
-    if policy.group in _WEAK_GROUPS:
+    if policy.group in WEAK_GROUPS:
         yield f"group {policy.group:d} {of} (the default is 1)"
 
 

@@ -5,7 +5,7 @@ The walk keeps a reason for each refusal, because "no proposal chosen" alone hel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ikelab.errors import ProtocolError
@@ -371,7 +371,6 @@ def _match_transform_set(
     transform: Transform,
     offer: _IpsecOffer,
     wanted: TransformSet,
-    pfs: Group | None,
     modes: Modes,
 ) -> str:
     if transform.transform_id != wanted.encryption:
@@ -383,8 +382,6 @@ def _match_transform_set(
         return f"authenticator {offer.authentication}, wanted {wanted_name}"
     if (offer.mode or EncapsulationMode.TUNNEL) != modes[wanted.mode]:
         return f"encaps is {offer.mode}, wanted {modes[wanted.mode]} ({wanted.mode.name.title()})"
-    if offer.group != pfs:
-        return f"PFS group {offer.group}, wanted {pfs.value if pfs else None}"
     if not offer.seconds:
         return "a lifetime of no seconds"
     return ""
@@ -400,15 +397,18 @@ def choose_transform_set(
     flow: IpsecFlow,
     modes: Modes = PLAIN_MODES,
     note: IpsecNote = lambda tried: None,
+    unasked: Collection[Group] = (),
 ) -> IpsecChoice:
     """The first proposal that fits one of the flow's transform sets, in our order of preference.
 
     Serves both sides: the responder over the whole offer, the initiator over the single answer.
-    note: is told of every step.
-    Raises ProtocolError no-proposal-chosen with every reason.
+    note: is told of every step. unasked: groups of PFS that are taken where the flow wants none.
+    Raises ProtocolError pfs-mismatch where nothing but the group differs, else no-proposal-chosen,
+    with every reason.
     """
     check_doi(payload)
     refusals: list[str] = []
+    groups: list[int | None] = []  # of what would fit otherwise
     for wanted in flow.transform_sets:
         for proposal in payload.packet.proposals:
             if proposal.protocol_id != ProtocolId.ESP or not _is_esp_spi(proposal.spi):
@@ -416,13 +416,26 @@ def choose_transform_set(
                 continue
             for transform in proposal.transforms:
                 offer = _read_ipsec_attributes(transform.attributes)
-                reason = _match_transform_set(transform, offer, wanted, flow.pfs, modes)
+                reason = _match_transform_set(transform, offer, wanted, modes)
+                if not reason and not _fits_pfs(offer.group, flow.pfs, unasked):
+                    reason = f"PFS group {offer.group}, wanted {_group_told(flow.pfs)}"
+                    groups.append(offer.group)
                 attributes = written(transform.attributes)
                 number, kind = transform.number, int(transform.transform_id)
                 note(IpsecTried(proposal.number, number, kind, attributes, reason))
                 if not reason:
                     return _ipsec_choice(wanted, proposal, transform, offer, flow)
                 refusals.append(f"proposal {proposal.number} / {wanted.name}: {reason}")
+    if groups:
+        raise ProtocolError(
+            "pfs-mismatch",
+            "; ".join(refusals),
+            notify=NotifyType.NO_PROPOSAL_CHOSEN,
+            payload="SA",
+            seen=" or ".join(f"PFS group {_group_told(group)}" for group in dict.fromkeys(groups)),
+            wanted=f"PFS group {_group_told(flow.pfs)}",
+            config=f"set pfs group{flow.pfs.value}" if flow.pfs else "no set pfs",
+        )
     raise ProtocolError(
         "no-proposal-chosen",
         "; ".join(refusals),
@@ -435,6 +448,14 @@ def choose_transform_set(
         wanted=" or ".join(wanted.name for wanted in flow.transform_sets) or "no transform set",
         config=f"set transform-set {' '.join(wanted.name for wanted in flow.transform_sets)}",
     )
+
+
+def _fits_pfs(offered: int | None, wanted: Group | None, unasked: Collection[Group]) -> bool:
+    return offered == wanted or (wanted is None and offered in unasked)
+
+
+def _group_told(group: int | None) -> str:
+    return "none" if group is None else str(int(group))
 
 
 def _ipsec_choice(

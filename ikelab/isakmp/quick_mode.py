@@ -6,6 +6,7 @@ are known: by the responder when the data plane has given its SPI, by the initia
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from ikelab.isakmp.work import Work
 from ikelab.wire.fields import build_attributes
 from ikelab.wire.isakmp import body_of, build_payloads
 from ikelab.wire.numbers import (
+    WEAK_GROUPS,
+    Group,
     HashAlgorithm,
     NotifyType,
     PayloadType,
@@ -124,8 +127,13 @@ def process_qm1(work: Work) -> bool:
     work.processing(PayloadType.HASH)
     work.processing(PayloadType.SA)
     choice = proposal.choose_transform_set(
-        offered, node.flow, nat_t.modes(work.sa), lambda tried: _tell(work, tried)
+        offered,
+        node.flow,
+        nat_t.modes(work.sa),
+        lambda tried: _tell(work, tried),
+        _unasked_groups(work),
     )
+    node.flow = replace(node.flow, pfs=choice.group)
     _tell_rest(work)
     node.transform, node.outbound_spi = choice.transform_set, choice.spi
     node.reply = choice.reply
@@ -135,6 +143,14 @@ def process_qm1(work: Work) -> bool:
     work.trace("responder-gets-spi")
     work.actions.append(AllocateSpi(node.handle, node.flow.name, work.sa.remote))
     return True
+
+
+def _unasked_groups(work: Work) -> Collection[Group]:
+    """IOS takes any offer of PFS where no `set pfs` is configured. Here, too, but a weak group only
+    where an ISAKMP policy names it.
+    """
+    named = {policy.group for policy in work.config.policies}
+    return [group for group in Group if group in named or group not in WEAK_GROUPS]
 
 
 def _tell(work: Work, tried: IpsecTried) -> None:

@@ -167,6 +167,10 @@ class Group(IntEnum):
     ECP_521 = 21
 
 
+WEAK_GROUPS = (Group.MODP_768, Group.MODP_1024, Group.MODP_1536)
+"""Those under 112 bits of security (NIST SP 800-131A)."""
+
+
 class LifeType(IntEnum):
     """Seconds or kilobytes, in phase 1 and 2 alike."""
 

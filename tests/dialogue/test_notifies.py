@@ -130,7 +130,7 @@ def refused_in_quick_mode():
 
 def test_a_refused_quick_mode_is_over_at_once_and_the_isakmp_sa_stays():
     pair = refused_in_quick_mode()
-    assert pair.r.refusals == ["no-proposal-chosen"]
+    assert pair.r.refusals == ["pfs-mismatch"]
     assert pair.i.refusals == ["refused-by-peer"]
     assert pair.i.engine.table.nodes == {}
     before = len([m for m in pair.i.of(PlainMessage) if m.sent])

@@ -1,5 +1,7 @@
 """Quick mode between two engines: keys of both directions, PFS, several policies of lifetime."""
 
+from dataclasses import replace
+
 import pytest
 
 from ikelab.isakmp.events import (
@@ -7,6 +9,7 @@ from ikelab.isakmp.events import (
     InstallIpsecSa,
     IpsecInstallFailed,
     PlainMessage,
+    Refused,
     SaRequested,
     SpiAllocated,
 )
@@ -20,7 +23,16 @@ from ikelab.wire.numbers import (
     IpsecAttribute,
     PayloadType,
 )
-from tests.dialogue.playbook import AES_SHA256, I_END, R_END, Pair, config, esp_keys, gre_flow
+from tests.dialogue.playbook import (
+    AES_SHA256,
+    I_END,
+    MODERN,
+    R_END,
+    Pair,
+    config,
+    esp_keys,
+    gre_flow,
+)
 
 TRIPLE_DES = TransformSet(
     "3DES_MD5", EspTransform.ESP_3DES, None, AuthAlgorithm.HMAC_MD5, EncapsulationMode.TRANSPORT
@@ -91,12 +103,43 @@ def test_pfs_runs_a_second_exchange_and_gives_other_keys():
     assert esp_keys(perfect.i) == esp_keys(perfect.r) != esp_keys(plain.i)
 
 
-def test_pfs_on_one_side_only_is_no_proposal_chosen():
-    pair = Pair(
-        config("spoke1", I_END, R_END, flows=(gre_flow(I_END, R_END, pfs=Group.MODP_2048),))
+def pfs_pair(of_spoke, of_hub, **of_hub_too):
+    return Pair(
+        config("spoke1", I_END, R_END, flows=(gre_flow(I_END, R_END, pfs=of_spoke),)),
+        config("hub", R_END, I_END, flows=(gre_flow(R_END, I_END, pfs=of_hub),), **of_hub_too),
     )
+
+
+@pytest.mark.parametrize(
+    ("of_spoke", "of_hub", "seen", "line"),
+    [
+        (None, Group.MODP_2048, "PFS group none", "set pfs group14"),
+        (Group.MODP_3072, Group.MODP_2048, "PFS group 15", "set pfs group14"),
+        (Group.MODP_1536, None, "PFS group 5", "no set pfs"),
+    ],
+)
+def test_another_pfs_group_is_refused_under_its_own_name(of_spoke, of_hub, seen, line):
+    pair = pfs_pair(of_spoke, of_hub)
     pair.establish()
-    assert pair.r.refusals == ["no-proposal-chosen"]
+    (refused,) = pair.r.of(Refused)
+    assert (refused.reason, refused.seen, refused.config) == ("pfs-mismatch", seen, line)
+    assert refused.wanted == f"PFS group {of_hub.value if of_hub else 'none'}"
+    assert pair.i.refusals == ["refused-by-peer"] and not pair.i.of(InstallIpsecSa)
+
+
+def test_without_set_pfs_the_peers_group_is_taken_as_on_ios():
+    pair = pfs_pair(Group.ECP_256, None)
+    pair.establish()
+    assert esp_keys(pair.i) == esp_keys(pair.r) != []
+    (installed,) = pair.r.engine.table.pairs.values()
+    assert installed.flow.pfs is Group.ECP_256, "what `show crypto ipsec sa` says"
+
+
+def test_without_set_pfs_a_weak_group_is_taken_where_a_policy_names_it():
+    weak = replace(MODERN, priority=20, group=Group.MODP_1024)
+    pair = pfs_pair(Group.MODP_1024, None, policies=(MODERN, weak))
+    pair.establish()
+    assert esp_keys(pair.i) == esp_keys(pair.r) != []
 
 
 def test_offer_holds_the_lifetimes_of_the_guide():
