@@ -168,18 +168,18 @@ def interface_order(name: str) -> tuple[str, tuple[int, ...]]:
     return kind, tuple(int(part) for part in number.split("/") if part)
 
 
-def prefix_length(mask: str) -> int | None:
-    """Bits of a contiguous dotted mask, None where it has a hole."""
+def prefix_length(mask: str) -> int:
+    """Bits of a dotted mask. Raises ConfigError where it has a hole."""
     bits = int(IPv4Address(mask))
     length = bits.bit_count()
-    return length if bits == (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF else None
+    if bits != (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF:
+        raise ConfigError(f"Bad mask {mask}", hint="the ones of a mask stand together")
+    return length
 
 
 def check_host_address(address: str, mask: str) -> None:
     """Raise ConfigError where a host cannot have this address under this mask."""
     length = prefix_length(mask)
-    if length is None:
-        raise ConfigError(f"Bad mask {mask}", hint="the ones of a mask stand together")
     network = IPv4Network((address, length), strict=False)
     edges = {str(network.network_address), str(network.broadcast_address)}
     if length < 8 or (length < 31 and address in edges):
@@ -190,10 +190,7 @@ def check_host_address(address: str, mask: str) -> None:
 
 def check_prefix(prefix: str, mask: str) -> None:
     """Raise ConfigError where a route's prefix has bits outside its mask."""
-    length = prefix_length(mask)
-    if length is None:
-        raise ConfigError(f"Bad mask {mask}", hint="the ones of a mask stand together")
-    network = IPv4Network((prefix, length), strict=False)
+    network = IPv4Network((prefix, prefix_length(mask)), strict=False)
     if str(network.network_address) != prefix:
         raise ConfigError(
             "Inconsistent address and mask", hint=f"write {network.network_address} {mask}"

@@ -162,14 +162,14 @@ def _elements(nodes: Iterable[Node]) -> Iterator[Element]:
             yield node
 
 
-def _first(nodes: Sequence[Node]) -> tuple[frozenset[int], bool]:
-    """Which elements may come first, and whether all may be left out."""
+def _first(nodes: Sequence[Node]) -> frozenset[int]:
+    """Which elements may come first."""
     found: frozenset[int] = frozenset()
     for node in nodes:
         if isinstance(node, Element):
-            return found | {node.index}, False
-        found |= _first(node.nodes)[0]
-    return found, True
+            return found | {node.index}
+        found |= _first(node.nodes)
+    return found
 
 
 def _link(text: str, nodes: tuple[Node, ...]) -> Grammar:
@@ -188,7 +188,7 @@ def _follow(
             follow[node.index] = after
             after = frozenset({node.index})
         else:
-            first, _ = _first(node.nodes)
+            first = _first(node.nodes)
             _follow(node.nodes, after | first if node.loop else after, follow)
             after |= first
     return after
@@ -264,8 +264,7 @@ def match_line(grammars: Sequence[Grammar], line: Line, start: int = 0) -> Match
         return paths
     whole = [path for path in paths if END in path.following]
     if not whole:
-        column = line.end
-        return Failure(Fault.INCOMPLETE, column, expected=labels(grammars, paths))
+        return Failure(Fault.INCOMPLETE, line.end, expected=labels(grammars, paths))
     path = min(whole, key=lambda path: path.row)
     return Match(path.row, Arguments(path.values), path.weak)
 

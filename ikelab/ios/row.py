@@ -142,9 +142,7 @@ class Section(Generic[S]):
             once=once,
         )
 
-    def attribute(
-        self, grammar: str, help_text: str, name: str, *, spelled: tuple[str, str] = ("", "")
-    ) -> Row:
+    def attribute(self, grammar: str, help_text: str, name: str) -> Row:
         """A row over one attribute, which its grammar binds under the attribute's own name."""
 
         def write(section: S, arguments: Arguments) -> S:
@@ -154,7 +152,7 @@ class Section(Generic[S]):
             value = getattr(section, name)
             return [] if value == default_of(section, name) else [shown(**{name: value})]
 
-        return self.row(grammar, help_text, write, self._reset(name), read, spelled=spelled)
+        return self.row(grammar, help_text, write, self._reset(name), read)
 
     def flag(self, grammar: str, help_text: str, name: str, *, no_shown: bool = False) -> Row:
         """A row without arguments over a truth value. no_shown: `no ...` is printed when False."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
-from enum import Enum, IntEnum
+from enum import Enum
 
 from ikelab.errors import ConfigError
 from ikelab.ios import debugging, show_pki
@@ -66,12 +66,11 @@ def show_facts(command: Command, snapshot: NodeSnapshot) -> Json:
 def plain(value: object) -> Json:
     """Any row in JSON's types: numbers of protocols by name, spans in seconds.
 
-    Raises TypeError for others.
-
     Keys and passwords of a configuration are left out: snapshots end in reports and bug reports.
+    Raises TypeError for anything else.
     """
     match value:
-        case IntEnum() | Enum():
+        case Enum():
             return value.name
         case None | bool() | int() | str():
             return value
@@ -131,7 +130,7 @@ def _time_source(snapshot: NodeSnapshot) -> str:
 
 
 def _running_config(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:
-    yield from show_running_config(snapshot.config).splitlines()
+    yield from _lines(snapshot.config)
 
 
 def _version(snapshot: NodeSnapshot, _: Arguments) -> Iterator[str]:

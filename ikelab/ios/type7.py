@@ -9,6 +9,7 @@ from __future__ import annotations
 from ikelab.errors import ConfigError
 
 _KEY = b"dsfd;kfoA,.iyewrkldJKDHSUBsgvca69834ncxv9873254k;fg87"
+_START = 2  # where in the key we begin; IOS draws it, a fixed one diffs better
 
 
 def decode_type7(text: str) -> str:
@@ -20,7 +21,7 @@ def decode_type7(text: str) -> str:
     return plain.decode("ascii")
 
 
-def encode_type7(password: str, start: int = 2) -> str:
-    """The hidden form. start: where in the key to begin; IOS draws it, a fixed one diffs better."""
-    hidden = (octet ^ _KEY[(start + i) % len(_KEY)] for i, octet in enumerate(password.encode()))
-    return f"{start:02d}" + "".join(f"{octet:02X}" for octet in hidden)
+def encode_type7(password: str) -> str:
+    """The hidden form."""
+    hidden = (octet ^ _KEY[(_START + i) % len(_KEY)] for i, octet in enumerate(password.encode()))
+    return f"{_START:02d}" + "".join(f"{octet:02X}" for octet in hidden)

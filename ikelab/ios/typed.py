@@ -23,7 +23,7 @@ class AnswerKind(Enum):
     """How a question is answered."""
 
     BLOCK = "lines up to `quit` or a blank one"
-    SECRET = "one line, not shown"  # noqa: S105
+    SECRET = "one line, not shown"
     YES_OR_NO = "yes or no"
 
 
