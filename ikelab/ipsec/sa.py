@@ -29,18 +29,15 @@ _UDP_MODES = (EncapsulationMode.UDP_TUNNEL, EncapsulationMode.UDP_TRANSPORT)
 class SaPair:
     """The two SAs of one quick mode, for a tunnel with this GRE key (None: without).
 
-    iv: one cipher block of unpredictable octets. installed: seconds on the caller's clock.
-    ready: whether outbound may be used; the caller sets it. in_udp: its ESP goes through UDP.
-    remote: where the peer is, which moves where it is behind a NAT. Raises ProtocolError
-    "esp-proxy", "esp-spi" where the request is not GRE between its two ends, and as `OutboundSa`.
+    iv: one cipher block of unpredictable octets. ready: whether outbound may be used; the caller
+    sets it. in_udp: its ESP goes through UDP. remote: where the peer is, which moves where it is
+    behind a NAT. Raises ProtocolError "esp-proxy", "esp-spi" where the request is not GRE between
+    its two ends, and as `OutboundSa`.
     """
 
-    def __init__(
-        self, request: InstallIpsecSa, gre_key: int | None, iv: bytes, *, installed: float = 0.0
-    ) -> None:
+    def __init__(self, request: InstallIpsecSa, gre_key: int | None, iv: bytes) -> None:
         _check(request)
         self.request = request
-        self.installed = installed
         self.ready = request.initiator
         self.in_udp = request.transform.mode in _UDP_MODES
         self.remote = request.remote

@@ -59,7 +59,7 @@ class SaSnapshot:
     """One pair of ESP SAs for `show crypto ipsec sa`.
 
     encaps, decaps: packets; octets are those before ESP is added. drops: inbound, by reason.
-    age: seconds since installation. current: whether outbound packets take this pair.
+    current: whether outbound packets take this pair.
     """
 
     flow: str
@@ -73,11 +73,9 @@ class SaSnapshot:
     encaps: int
     encaps_octets: int
     decaps: int
-    decaps_octets: int
     drops: tuple[tuple[str, int], ...]
     lifetime_seconds: int
     lifetime_kilobytes: int
-    age: float
     initiator: bool
     current: bool
 

@@ -167,7 +167,7 @@ class UserspaceDataPlane:
         if request.inbound.spi in self._inbound:
             raise LabError(f"inbound SPI 0x{request.inbound.spi.hex()} is in use already")
         iv = self._rng.draw("esp_iv", block_length(request.transform.encryption))
-        pair = SaPair(request, tunnel.config.key, iv, installed=self._clock())
+        pair = SaPair(request, tunnel.config.key, iv)
         if pair.in_udp and self._send_udp is None:
             raise LabError(f"{request.flow} wants UDP encapsulation, and there is no socket for it")
         self._allocated.discard(request.inbound.spi)
@@ -206,8 +206,7 @@ class UserspaceDataPlane:
 
     def sas(self) -> tuple[SaSnapshot, ...]:
         """Every pair, in order of installation."""
-        now = self._clock()
-        return tuple(_snapshot(tunnel, pair, now) for tunnel, pair in self._inbound.values())
+        return tuple(_snapshot(tunnel, pair) for tunnel, pair in self._inbound.values())
 
     def tunnels(self) -> tuple[TunnelSnapshot, ...]:
         """Every tunnel, in order of creation."""
@@ -406,7 +405,7 @@ def _wrong_way(tunnel: _Tunnel, pair: SaPair, source: Endpoint, *, in_udp: bool)
     return ""
 
 
-def _snapshot(tunnel: _Tunnel, pair: SaPair, now: float) -> SaSnapshot:
+def _snapshot(tunnel: _Tunnel, pair: SaPair) -> SaSnapshot:
     """A pair for `show crypto ipsec sa`."""
     request = pair.request
     return SaSnapshot(
@@ -421,11 +420,9 @@ def _snapshot(tunnel: _Tunnel, pair: SaPair, now: float) -> SaSnapshot:
         encaps=pair.outbound.packets,
         encaps_octets=pair.outbound.octets,
         decaps=pair.inbound.packets,
-        decaps_octets=pair.inbound.octets,
         drops=tuple(sorted(pair.inbound.drops.items())),
         lifetime_seconds=request.lifetime_seconds,
         lifetime_kilobytes=request.lifetime_kilobytes,
-        age=now - pair.installed,
         initiator=request.initiator,
         current=tunnel.current is pair,
     )
