@@ -27,10 +27,10 @@ def number(value: int, octets: int) -> bytes:
     return value.to_bytes(octets, "big")
 
 
-def payload(following: int, body: bytes, length: int | None = None, reserved: int = 0) -> bytes:
+def payload(following: int, body: bytes, length: int | None = None) -> bytes:
     """A payload whose generic header may lie."""
     size = 4 + len(body) if length is None else length
-    return bytes([following, reserved]) + number(size, 2) + body
+    return bytes([following, 0]) + number(size, 2) + body
 
 
 class _Mm1:

@@ -303,11 +303,11 @@ def text_of(request: Request, key: str) -> str:
     return value
 
 
-def lines_of(request: Request, key: str = "lines") -> tuple[str, ...]:
-    """A field that must be a list of strings. Raises LabError."""
-    value = request.get(key)
+def lines_of(request: Request) -> tuple[str, ...]:
+    """The field `lines`, which must be a list of strings. Raises LabError."""
+    value = request.get("lines")
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise LabError(f"the request needs {key!r}, a list of strings")
+        raise LabError("the request needs 'lines', a list of strings")
     return tuple(cast(list[str], value))
 
 
