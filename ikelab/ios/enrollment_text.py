@@ -107,3 +107,11 @@ def crl_text(crl: Crl, zone: Zone) -> str:
         lines.append(f"    Serial Number (hex): {serial_number(serial)}")
         lines.append(f"        Revocation Date: {date(moment, zone)}")
     return "\n".join(lines) + "\n"
+
+
+def ca_held(trustpoint: str) -> str:
+    """The answer to `crypto pki authenticate` where there is nothing to authenticate any more."""
+    return (
+        f"% Trustpoint {trustpoint} has its CA certificate:"
+        f" `no crypto pki certificate chain {trustpoint}` removes it\n"
+    )

@@ -56,6 +56,7 @@ SHOW_ROWS = (
         "show crypto pki certificates [LABEL:trustpoint [verbose:verbose]]",
         "Show PKI | Show certificates | Trustpoint name | Show the fingerprints too",
     ),
+    exec_row("show crypto pki certificates verbose:verbose", "Show the fingerprints too"),
     exec_row("show crypto pki crls", "Show Certificate Revocation Lists"),
     exec_row("show crypto pki server [LABEL:server]", "Show Certificate Server | CS Name"),
     exec_row(

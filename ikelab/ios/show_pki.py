@@ -55,7 +55,8 @@ def pending_rows(snapshot: NodeSnapshot, arguments: Arguments) -> tuple[PendingC
 
 
 def show_certificates(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
-    """`show crypto pki certificates [TRUSTPOINT]`."""
+    """`show crypto pki certificates [TRUSTPOINT] [verbose]`."""
+    yield from _unknown(snapshot, arguments)
     for row in certificate_rows(snapshot, arguments):
         yield from _certificate(row, snapshot.zone)
         if "verbose" in arguments:
@@ -65,6 +66,14 @@ def show_certificates(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[
     for pending in pending_rows(snapshot, arguments):
         yield from _pending(pending)
         yield ""
+
+
+def _unknown(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
+    """A line where the trustpoint asked for is none; a server has certificates under its name."""
+    wanted = arguments.text("trustpoint")
+    names = {row.name for row in snapshot.trustpoints} | {row.name for row in snapshot.servers}
+    if wanted and wanted not in names:
+        yield f"% Can't find trustpoint {wanted}"
 
 
 def _certificate(row: CertificateRow, zone: Zone) -> Iterator[str]:
@@ -129,6 +138,7 @@ def trustpoint_rows(snapshot: NodeSnapshot, arguments: Arguments) -> tuple[Trust
 
 def show_trustpoints(snapshot: NodeSnapshot, arguments: Arguments) -> Iterator[str]:
     """`show crypto pki trustpoints [TRUSTPOINT]`."""
+    yield from _unknown(snapshot, arguments)
     for row in trustpoint_rows(snapshot, arguments):
         yield f"Trustpoint {row.name}:"
         if row.serial is None:

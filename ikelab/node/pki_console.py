@@ -90,7 +90,9 @@ class PkiConsole:
             return self._authenticate_pasted(name, point, typed, now)
         if typed.is_empty or point is None or point.state is not State.CA_OFFERED:
             typed.finish("crypto pki authenticate")
-            return "", self._router.authenticate(name, now)
+            actions = self._router.authenticate(name, now)
+            held = point is not None and point.anchors and not actions
+            return words.ca_held(name) if held else "", actions
         yes = typed.yes(words.ACCEPT_CA)
         typed.finish("crypto pki authenticate")
         return self._accepted(self._router.accept(name, yes, now))

@@ -132,6 +132,25 @@ def test_an_offered_ca_certificate_is_answered_by_the_same_command() -> None:
     assert point.anchors
 
 
+def test_a_ca_that_is_authenticated_is_not_asked_in_silence() -> None:
+    office = over_scep()
+    office.type("hub", "crypto pki authenticate ra")
+    office.net.run(1)
+    office.type("hub", "crypto pki authenticate ra", "yes")
+    said = office.type("hub", "crypto pki authenticate ra")
+    assert said.startswith("% Trustpoint ra has its CA certificate: ")
+    assert "`no crypto pki certificate chain ra` removes it" in said
+
+
+def test_show_knows_verbose_without_a_trustpoint_and_names_one_that_is_none() -> None:
+    office = over_scep()
+    shown = office.type("ra-subca", "show crypto pki certificates verbose")
+    assert "Fingerprint MD5: " in shown and "Fingerprint SHA1: " in shown
+    for what in ("certificates", "trustpoints"):
+        said = office.type("hub", f"show crypto pki {what} nosuch")
+        assert said == "% Can't find trustpoint nosuch\n"
+
+
 def test_an_answer_before_the_question_is_refused() -> None:
     office = over_scep()
     with pytest.raises(ConfigError, match="too many"):

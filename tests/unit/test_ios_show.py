@@ -312,7 +312,10 @@ def test_nothing_of_a_peer_reaches_the_terminal_as_a_control_character() -> None
 
 def test_certificates_of_one_trustpoint_only() -> None:
     assert "cn=du-subca" not in text_of("show crypto pki certificates", trustpoint="ra")
-    assert text_of("show crypto pki certificates", trustpoint="none") == ""
+    assert (
+        text_of("show crypto pki certificates", trustpoint="none")
+        == "% Can't find trustpoint none\n"
+    )
 
 
 def test_router_without_certificate_server_says_so() -> None:
