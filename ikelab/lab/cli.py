@@ -469,14 +469,16 @@ def _warn(topology: Topology) -> None:
     from ikelab.ios.config_text import parse_config
     from ikelab.ios.granting import grant_warnings
     from ikelab.ios.guessable import key_warnings
+    from ikelab.lab.exposure import exposure_warnings
     from ikelab.lab.report import printable
 
+    said: list[tuple[str, str]] = []
     for node in topology.nodes:
         if node.config:
             config = parse_config(node.config, mode=node.mode)
-            for text in (*key_warnings(config), *grant_warnings(config)):
-                line = printable(f"% Warning: {node.name}: {text}")
-                click.secho(line, fg="yellow", err=True)
+            said += ((node.name, text) for text in (*key_warnings(config), *grant_warnings(config)))
+    for name, text in (*said, *exposure_warnings(topology)):
+        click.secho(printable(f"% Warning: {name}: {text}"), fg="yellow", err=True)
 
 
 def tell(text: str) -> None:
