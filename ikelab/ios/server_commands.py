@@ -181,11 +181,15 @@ SERVER_ROWS = (
         "lifetime_certificate",
         timedelta(days=365),
     ),
-    _lifetime_row(
-        "ca-certificate",
-        "Lifetime of the CA certificate",
-        "lifetime_ca_certificate",
-        timedelta(days=1095),
+    replace(
+        _lifetime_row(
+            "ca-certificate",
+            "Lifetime of the CA certificate",
+            "lifetime_ca_certificate",
+            timedelta(days=1095),
+        ),
+        notice="% The CA certificate lifetime change will take effect after existing CA certs"
+        " expire.",
     ),
     SERVER.attribute(
         "crl version <1-2>:crl_version",

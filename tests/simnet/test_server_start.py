@@ -121,3 +121,16 @@ def test_a_configuration_that_does_not_fit_together_changes_nothing() -> None:
         typist.configure("hostname other", "crypto pki trustpoint a", "enrollment fallback b")
     assert typist.node.router.config == before
     assert not typist.node.router.trustpoints
+
+
+def test_another_lifetime_of_the_ca_certificate_is_that_of_the_next_one() -> None:
+    typist = root()
+    end = typist.node.router.servers["root-ca"].status().expires
+    server = "crypto pki server root-ca"
+    said = typist.configure(server, "shutdown", "lifetime ca-certificate 10", "no shutdown")
+    expected = (
+        "% The CA certificate lifetime change will take effect after existing CA certs expire."
+    )
+    assert expected in said.splitlines()
+    assert typist.node.router.servers["root-ca"].status().expires == end
+    assert expected not in typist.configure(server, "shutdown", "no lifetime ca-certificate")
