@@ -125,6 +125,7 @@ def sentence(refusal: Refusal, names: Mapping[str, str]) -> str:
     if config:
         config += f", {refusal.config_at})" if refusal.config_at else ")"
     detail = refusal.detail or refusal.reason
+    detail = detail.rstrip("!.")  # some of IOS's words end a sentence
     return f"{did}: {refusal.reason}: {detail}. To mend it, {refusal.mend}{config}."
 
 

@@ -20,7 +20,8 @@ from ikelab.isakmp.tried import (
     count_offers,
     life_octets,
     number_of,
-    told,
+    told_ike,
+    told_ipsec,
     try_transform,
     written,
 )
@@ -201,8 +202,10 @@ def choose_policy(
     raise ProtocolError(
         "no-proposal-chosen",
         reasons or ("nothing is offered" if policies else "no ISAKMP policy is configured"),
-        seen="; ".join(told(t.attributes) for p in payload.packet.proposals for t in p.transforms),
-        wanted=" or ".join(told(ike_attributes(policy)) for policy in policies) or "no policy",
+        seen="; ".join(
+            told_ike(t.attributes) for p in payload.packet.proposals for t in p.transforms
+        ),
+        wanted=" or ".join(told_ike(ike_attributes(policy)) for policy in policies) or "no policy",
         config=", ".join(f"crypto isakmp policy {p.priority}" for p in policies)
         or "crypto isakmp policy 10",
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
@@ -271,8 +274,8 @@ def accept_choice(
     raise ProtocolError(
         "proposal-not-offered",
         "the transform in message 2 is none of those in message 1",
-        seen=told(transform.attributes),
-        wanted=" or ".join(told(ike_attributes(policy)) for policy in policies),
+        seen=told_ike(transform.attributes),
+        wanted=" or ".join(told_ike(ike_attributes(policy)) for policy in policies),
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
     )
 
@@ -441,7 +444,7 @@ def choose_transform_set(
         "; ".join(refusals),
         notify=NotifyType.NO_PROPOSAL_CHOSEN,
         seen="; ".join(
-            f"transform {t.transform_id} {told(t.attributes)}"
+            told_ipsec(t.transform_id, t.attributes)
             for p in payload.packet.proposals
             for t in p.transforms
         ),

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from ikelab.errors import ProtocolError
 from ikelab.isakmp.policy import IsakmpPolicy
-from ikelab.wire.numbers import IkeAttribute, NotifyType, PayloadType
+from ikelab.wire.numbers import (
+    AuthAlgorithm,
+    AuthMethod,
+    EncapsulationMode,
+    EncryptionAlgorithm,
+    EspTransform,
+    HashAlgorithm,
+    IkeAttribute,
+    IpsecAttribute,
+    LifeType,
+    NotifyType,
+    PayloadType,
+)
 from ikelab.wire.payloads import Proposal, Transform
 
 Attributes = Sequence[tuple[int, int | bytes]]
@@ -44,9 +57,48 @@ Note = Callable[[Tried], None]
 IpsecNote = Callable[[IpsecTried], None]
 
 
-def told(attributes: Attributes) -> str:
-    """Attributes for a person, "1=5 2=2 14=256", in the RFC's numbers."""
-    return " ".join(f"{int(kind)}={number_of(value)}" for kind, value in attributes)
+_Names = Mapping[int, tuple[str, type[IntEnum] | None]]  # attribute -> its name, names of values
+_IKE_NAMES: _Names = {
+    IkeAttribute.ENCRYPTION_ALGORITHM: ("encryption", EncryptionAlgorithm),
+    IkeAttribute.HASH_ALGORITHM: ("hash", HashAlgorithm),
+    IkeAttribute.AUTHENTICATION_METHOD: ("authentication", AuthMethod),
+    IkeAttribute.GROUP_DESCRIPTION: ("group", None),
+    IkeAttribute.LIFE_TYPE: ("life in", LifeType),
+    IkeAttribute.LIFE_DURATION: ("life", None),
+    IkeAttribute.KEY_LENGTH: ("key length", None),
+}
+_IPSEC_NAMES: _Names = {
+    IpsecAttribute.SA_LIFE_TYPE: ("life in", LifeType),
+    IpsecAttribute.SA_LIFE_DURATION: ("life", None),
+    IpsecAttribute.GROUP_DESCRIPTION: ("group", None),
+    IpsecAttribute.ENCAPSULATION_MODE: ("mode", EncapsulationMode),
+    IpsecAttribute.AUTHENTICATION_ALGORITHM: ("authentication", AuthAlgorithm),
+    IpsecAttribute.KEY_LENGTH: ("key length", None),
+}
+
+
+def told_ike(attributes: Attributes) -> str:
+    """Phase 1 attributes for a person: "encryption AES_CBC, group 14"; numbers without a name."""
+    return _told(attributes, _IKE_NAMES)
+
+
+def told_ipsec(transform_id: int, attributes: Attributes) -> str:
+    """A phase 2 transform for a person: "ESP_AES, key length 256"."""
+    return ", ".join(
+        filter(None, (_value(transform_id, EspTransform), _told(attributes, _IPSEC_NAMES)))
+    )
+
+
+def _told(attributes: Attributes, names: _Names) -> str:
+    told = []
+    for kind, value in attributes:
+        name, values = names.get(kind, (f"attribute {int(kind)}", None))
+        told.append(f"{name} {_value(number_of(value), values)}")
+    return ", ".join(told)
+
+
+def _value(number: int, names: type[IntEnum] | None) -> str:
+    return next((one.name for one in names or () if one == number), str(number))
 
 
 def count_offers(proposals: Sequence[Proposal]) -> str:

@@ -40,20 +40,21 @@ def _explain_refusal(
 ) -> None:
     """Print why the last negotiation of a node was refused."""
     evidence = _evidence(capture, deployed)
+    where = report.near(Path(evidence.where))
     known = sorted(set(evidence.names.values()))
     for name in filter(None, (node, peer)):
         if name not in known and name not in evidence.names:
             hint = nearest(name, known) or f"there are: {', '.join(known)}"
-            raise ConfigError(f"no node {name!r} in {evidence.where}", hint=hint)
+            raise ConfigError(f"no node {name!r} in {where}", hint=hint)
     found = decisive(evidence.refusals, evidence.names.get(node, node), peer, evidence.names)
     if form == "json":
         report.print_json(_as_json(found, evidence), sys.stdout)
         return
     if found is None:
-        click.echo(f"nothing was refused by {node}, nor of it, in {evidence.where}")
+        click.echo(f"nothing was refused by {node}, nor of it, in {where}")
         return
     click.echo(report.printable(sentence(found, evidence.names)))
-    for name, text in (*rows(found), ("found in", report.near(Path(evidence.where)))):
+    for name, text in (*rows(found), ("found in", where)):
         click.echo(report.printable(f"  {name:<8} {text}"))
 
 

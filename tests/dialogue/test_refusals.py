@@ -6,6 +6,7 @@ import pytest
 
 from ikelab.isakmp.events import Refused, SendDatagram
 from ikelab.isakmp.policy import Keyring, PreSharedKey
+from ikelab.isakmp.tried import told_ike
 from ikelab.wire.numbers import AuthMethod, EncryptionAlgorithm, Group, HashAlgorithm
 from tests.dialogue.playbook import (
     AES_SHA256,
@@ -116,6 +117,10 @@ def test_no_proposal_chosen_says_which_attribute(change, words):
     pair.deliver(pair.i)
     assert refused(pair.r).reason == "no-proposal-chosen"
     assert words in refused(pair.r).detail and pair.r.states == []
+    assert refused(pair.r).seen == (
+        "encryption AES_CBC, hash SHA2_256, group 14, authentication RSA_SIG, life in SECONDS,"
+        " life 86400, key length 256"
+    )
 
 
 def test_a_lifetime_of_nothing_is_refused_and_the_shorter_of_two_counts():
@@ -259,6 +264,15 @@ def test_transform_set_mismatch_names_the_attribute():
     pair.establish()
     assert refused(pair.r).reason == "no-proposal-chosen"
     assert "key length 128, wanted 256" in refused(pair.r).detail
+    assert refused(pair.r).seen.startswith("ESP_AES, ")
+    assert "authentication HMAC_SHA2_256" in refused(pair.r).seen
+    assert "mode TRANSPORT" in refused(pair.r).seen and "key length 128" in refused(pair.r).seen
+
+
+def test_what_was_offered_is_told_by_name_where_it_has_one():
+    assert told_ike([(1, 7), (14, 256), (1, 99), (99, 1)]) == (
+        "encryption AES_CBC, key length 256, encryption 99, attribute 99 1"
+    )
 
 
 def test_clear_informational_is_told_and_never_obeyed():

@@ -66,6 +66,11 @@ def test_dropped_packets_are_named_only_where_no_negotiation_failed() -> None:
     assert decisive([dropped], "hub", None, NAMES) == dropped
 
 
+def test_a_detail_that_ends_a_sentence_does_not_end_it_twice() -> None:
+    said = sentence(replace(REVOKED, detail="Authentication does not match policy!"), NAMES)
+    assert "does not match policy. To mend it" in said
+
+
 def test_the_newest_refusal_is_meant() -> None:
     later = replace(REVOKED, reason="expired", timestamp=30)
     assert decisive([later, REVOKED], "hub", None, NAMES) == later
