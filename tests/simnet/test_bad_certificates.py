@@ -192,7 +192,7 @@ def assert_told(told: str, who: str, fault: Fault) -> None:
     assert f": {fault.reason}: " in sentence
     assert f". To mend it, {fault.mend}" in sentence
     parts = {line[2:10].strip(): line[11:] for line in table}
-    assert parts.keys() == {"payload", "rule", "seen", "wanted"}
+    assert parts.keys() == {"payload", "rule", "seen", "wanted", "found in"}
     assert (parts["payload"], parts["rule"]) == (fault.payload, fault.rule)
     assert fault.seen in parts["seen"] and parts["wanted"] == fault.wanted
 
