@@ -196,6 +196,12 @@ SERVER_ROWS = (
         "Certificate Revocation List | Version of its format | 1: of IOS in 2009, 2: with a number",
         "crl_version",
     ),
+    SERVER.flag(
+        "certrep include ca-certificate",
+        "Answers to enrollment requests | What they hold beside the issued certificate"
+        " | The certificate of the CA that issued it",
+        "certrep_ca",
+    ),
     SERVER.attribute(
         "cdp-url HTTP_URL:cdp_url",
         "CRL Distribution Point to be included in the issued certs"

@@ -51,7 +51,8 @@ class CertServerConfig:
     "minimum", "names" or "complete". database_url: `ftp://[user[:password]@]host[/dir]`, None:
     nvram. cdp_url: put in every certificate issued. auto_rollover: how long before its end the
     shadow certificate is made, None: off. crl_version: 1 or 2, None: as `crl_version` says. IOS has
-    no command for it; its CRLs of 2009 are of version 1.
+    no command for it; its CRLs of 2009 are of version 1. certrep_ca: the CA's certificate goes with
+    each issued one, as some clients want it and others do not take it; nor has IOS a command here.
     """
 
     name: str
@@ -70,3 +71,4 @@ class CertServerConfig:
     auto_rollover: timedelta | None = None
     hash: str = "sha256"
     crl_version: int | None = None
+    certrep_ca: bool = False

@@ -372,7 +372,8 @@ class ScepServer:
             notices.append(notice)
         if certificate is None:
             return _Answer(PkiStatus.PENDING)
-        return _Answer(PkiStatus.SUCCESS, (certificate,))
+        ca = (self._issuer.ca.der,) if self._config.certrep_ca else ()
+        return _Answer(PkiStatus.SUCCESS, (certificate, *ca))
 
     def _poll(self, message: ScepMessage, now: datetime, notices: list[CaNotice]) -> _Answer:
         """CertPoll, by transactionID and the key that signed; the names in it are not looked at.

@@ -19,7 +19,7 @@ from ikelab.pki.cert_server import REQUEST_LIFETIME
 from ikelab.pki.name import parse_dn
 from ikelab.pki.scep import FailInfo, PkiStatus
 from ikelab.pki.store import RequestKind, RequestState
-from ikelab.pki.x509 import fingerprint
+from ikelab.pki.x509 import fingerprint, load_certificate
 from tests.pki_scene import Scene
 from tests.scep_requester import another, enabled, issued, refusal, why
 
@@ -50,6 +50,17 @@ def test_grant_auto_answers_in_the_same_exchange() -> None:
     assert not certificate.is_ca
     assert certificate.key_usage == frozenset({"digitalSignature", "keyEncipherment"})
     assert not asker.scene.told(RequestQueued)
+
+
+@pytest.mark.parametrize("with_ca", [False, True])
+def test_the_ca_certificate_goes_with_the_issued_one_where_that_is_wanted(with_ca: bool) -> None:
+    """Some Cisco clients need it, Juniper's do not take it (EJBCA's manual)."""
+    asker = enabled(grant="auto", certrep_ca=with_ca)
+    enrolled, polled = asker.enroll().certificates, asker.poll().certificates
+    assert enrolled == polled and len(enrolled) == 1 + with_ca
+    assert (asker.ca.der in enrolled) == with_ca
+    [own] = set(enrolled) - {asker.ca.der}
+    assert asker.get_cert(load_certificate(own).serial).certificates == (own,)
 
 
 def test_a_certificate_starts_now_in_whole_seconds_and_ends_with_its_lifetime() -> None:

@@ -163,6 +163,7 @@ SERVERS = st.builds(
     st.none() | SPANS | st.just(timedelta(days=30)),
     st.sampled_from(["md5", "sha1", "sha256", "sha384", "sha512"]),
     st.none() | st.integers(1, 2),
+    st.booleans(),
 )
 TUNNELS = st.builds(
     TunnelConfig,
