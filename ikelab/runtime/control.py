@@ -157,6 +157,8 @@ class ControlServer:
         try:
             request = _parse(line)
             handler = self._handlers.get(text_of(request, "op"))
+            if handler is None and request["op"] in ("exec", "configure"):
+                raise LabError("this node has no console", hint="routers, CAs and NATs have one")
             if handler is None:
                 known = ", ".join(sorted(self._handlers))
                 raise LabError(f"no operation {request['op']!r}", hint=f"there are: {known}")

@@ -120,6 +120,13 @@ def test_other_refusals_arrive_as_lab_error_with_the_node_named(path: Path) -> N
             client.call("pki")
 
 
+def test_a_node_without_a_console_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "storage.sock"
+    with running(path, {"stop": lambda request: None}), ControlClient(path) as client:
+        with pytest.raises(LabError, match="storage: this node has no console"):
+            client.exec("show version")
+
+
 def test_unknown_operation_names_those_there_are(path: Path) -> None:
     with ControlClient(path) as client, pytest.raises(LabError, match="snapshot"):
         client.call("reboot")
