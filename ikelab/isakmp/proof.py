@@ -20,6 +20,7 @@ from ikelab.wire.numbers import (
     AuthMethod,
     CertEncoding,
     Doi,
+    ExchangeType,
     IdType,
     IpProtocol,
     NotifyType,
@@ -274,7 +275,8 @@ def phase1_complete(work: Work) -> bool:
     sa.errors = 0
     sa.established = work.now.elapsed
     sa.expires = work.now.elapsed + sa.lifetime
-    if sa.initiator:
+    if sa.initiator or sa.exchange is ExchangeType.IDENTITY_PROTECTION:
+        # Aggressive mode is for those who must begin: we may know no key or address of theirs.
         sa.rekey_at = sa.expires - rekey_margin(sa.lifetime, sa.initiator)
     if sa.nat is not None and sa.nat.inside and work.config.nat_keepalive is not None:
         sa.nat_keepalive_at = work.now.elapsed + work.config.nat_keepalive

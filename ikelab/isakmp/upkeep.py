@@ -1,8 +1,9 @@
 """What time asks for: resending, giving up, renewing before the end, asking whether the peer lives.
 
-Rekeying (RFC 2409 section 5.5): the side that initiated a pair asks for the next one shortly before
-its end, the other side half as early in case the first has failed. The old pair stays until its own
-end, so no packet is lost. Dead peer detection is in `dpd.py`.
+Rekeying (RFC 2409 section 5.5): the side that initiated an SA asks for the next one shortly before
+its end, the other side half as early in case the first has failed, or thinks that the SA lives
+longer: in phase 1 a shorter lifetime of the responder is told by nobody. The old pair stays until
+its own end, so no packet is lost. Dead peer detection is in `dpd.py`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ikelab.isakmp.events import (
 )
 from ikelab.isakmp.policy import Keepalive
 from ikelab.wire.numbers import Group
-from tests.dialogue.playbook import I_END, R_END, Pair, config, deleted, esp_keys, gre_flow
+from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, deleted, esp_keys, gre_flow
 
 
 def established(**changes):
@@ -86,6 +86,28 @@ def test_the_isakmp_sa_is_renewed_before_its_end_and_the_old_one_deleted():
     pair.live(86400.0 + 5)
     assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
     assert pair.i.engine.table.established_with(R_END).conn_id != old
+
+
+def test_a_responder_whose_isakmp_sa_lives_less_long_renews_it():
+    short = replace(PSK, lifetime=600)
+    pair = Pair(
+        config("spoke1", I_END, R_END, policies=(PSK,)),
+        config("hub", R_END, I_END, policies=(short,)),
+    )
+    pair.establish()
+    for _ in range(5):
+        pair.live(600.0)
+        assert pair.r.states, "at every moment there is an SA to ask under"
+        assert pair.i.engine.table.established_with(R_END) is not None
+    assert sent(pair.r, "MM1")
+    # Once both know the end, both delete the old SA at it: the second DELETE meets none.
+    assert set(pair.r.refusals) <= {"unknown-cookies"}
+
+
+def test_a_responder_lets_the_initiator_renew_where_both_know_the_end():
+    pair = established(policies=(replace(PSK, lifetime=600),))
+    pair.live(6000.0)
+    assert len(sent(pair.i, "MM1")) >= 10 and sent(pair.r, "MM1") == []
 
 
 def test_the_responder_renews_when_the_initiator_does_not():

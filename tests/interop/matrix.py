@@ -139,7 +139,7 @@ FEATURES = (
     Feature(
         "phase 1 renewed by lifetime; reauthentication",
         (
-            _one(_SW, 0, _T + "test_we_renew_phase_1", only="initiator"),
+            _one(_SW, 0, _T + "test_we_renew_phase_1"),
             _one(_SW, 1, _T + "test_charon_renews_phase_1"),
             _one(_LS, 0, _L + "test_we_rekey_before_the_end_of_a_lifetime", only="1"),
             _one(_LS, 1, _L + "test_pluto_rekeys_before_the_end_of_a_lifetime", only="1"),
