@@ -19,6 +19,8 @@ from ikelab.isakmp.policy import IpsecFlow
 from ikelab.isakmp.sa import IpsecPair, IsakmpSa
 from ikelab.isakmp.state import State
 from ikelab.types import Endpoint, Now
+from ikelab.wire.isakmp import Header
+from ikelab.wire.numbers import ExchangeType
 
 HALF_OPEN_IN_ALL = 256  # main modes that others began and have not finished
 EARLY_MESSAGES = 3  # of phase 2, before the peer is authenticated
@@ -234,14 +236,15 @@ def _gives_way(reason: str, what: str, limit: int) -> ProtocolError:
     )
 
 
-def comes_early(sa: IsakmpSa | None, event: DatagramReceived) -> Trace | None:
-    """What a responder sends right behind message 6 may overtake it, or arrive while its
-    certificate is still being checked here: a DELETE (guide, D1), a quick mode of its own. A few
-    such messages wait, unread, until the peer is authenticated.
+def comes_early(sa: IsakmpSa | None, header: Header, event: DatagramReceived) -> Trace | None:
+    """What a responder sends right behind message 6 may arrive while its certificate is still being
+    checked here: a DELETE (guide, D1), a quick mode of its own. A few such messages wait, unread,
+    until the peer is authenticated; so does a quick mode that has overtaken message 6.
     """
     if sa is None or not sa.initiator or len(sa.early) >= EARLY_MESSAGES:
         return None
-    if not sa.awaiting_cert and sa.state is not State.IKE_I_MM5:
+    overtakes = sa.state is State.IKE_I_MM5 and header.exchange_type == ExchangeType.QUICK
+    if not sa.awaiting_cert and not overtakes:
         return None
     if (event.local, event.remote) != (sa.local, sa.remote):
         return None

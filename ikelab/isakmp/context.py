@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ikelab.crypto import oakley
 from ikelab.errors import ProtocolError
-from ikelab.isakmp import informational, phase1
+from ikelab.isakmp import faults, informational, phase1
 from ikelab.isakmp.events import (
     Action,
     DeleteIpsecSa,
@@ -158,6 +158,8 @@ class Context:
         if row is not None:
             assert isinstance(row.new_state, State)
             actions.append(transition(sa, 0, given, sa.state, row.new_state))
+        for event in sa.early:  # it has waited in vain
+            actions.append(self.refused(event.remote, 0, "datagram", faults.phase1_incomplete(sa)))
         return [*actions, *filter(None, [removed])]
 
 

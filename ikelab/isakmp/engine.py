@@ -276,7 +276,7 @@ class IsakmpEngine:
         return actions
 
     def _early(self, header: Header, event: DatagramReceived) -> Trace | None:
-        return admission.comes_early(self.table.find(header.cky_i, header.cky_r), event)
+        return admission.comes_early(self.table.find(header.cky_i, header.cky_r), header, event)
 
     def _complete_sa(self, header: Header, event: DatagramReceived) -> IsakmpSa:
         sa = self.table.find(header.cky_i, header.cky_r)

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ikelab.isakmp.events import SendDatagram
+from ikelab.isakmp.events import Clear, SendDatagram
+from ikelab.wire.numbers import ExchangeType
+from ikelab.wire.payloads import NOTIFY
 from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, gre_flow
 
 
@@ -91,3 +93,36 @@ def test_rekeyings_that_cross_do_not_multiply(seed):
     pair.live(900)
     assert len(spis(pair.i)) <= 2
     assert spis(pair.i) == spis(pair.r) != set()
+
+
+def test_a_quick_mode_that_overtakes_message_6_waits_for_it():
+    pair = Pair(
+        config("spoke1", I_END, R_END, policies=(PSK,)),
+        config("hub", R_END, I_END, policies=(PSK,)),
+    )
+    pair.request(pair.i)
+    for side in (pair.i, pair.r, pair.i, pair.r):
+        pair.deliver(side)
+    pair.request(pair.r)  # it waits for this phase 1 as well
+    pair.r.outbox.clear()  # but begins none of its own
+    pair.deliver(pair.i)
+    sixth, first = pair.r.outbox
+    pair.r.outbox[:] = [first, sixth]
+    pair.run()
+    assert spis(pair.i) == spis(pair.r) != set()
+    assert pair.i.refusals == pair.r.refusals == []
+
+
+def test_a_quick_mode_that_waits_for_message_6_in_vain_is_counted():
+    pair = Pair(
+        config("spoke1", I_END, R_END, policies=(PSK,)),
+        config("hub", R_END, I_END, policies=(PSK,)),
+    )
+    pair.request(pair.i)
+    for side in (pair.i, pair.r, pair.i, pair.r):
+        pair.deliver(side)
+    early = pair.r.phase2([NOTIFY(notify_type=1)], exchange=ExchangeType.QUICK)
+    pair.hand_over(pair.r, early)
+    assert pair.i.refusals == []
+    pair.i.give(pair.now, Clear())
+    assert pair.i.refusals == ["phase1-incomplete"]
