@@ -30,11 +30,9 @@ from ikelab.lab.deployed import (
     topology_of,
 )
 from ikelab.lab.topology import Topology, load
-from ikelab.lab.yaml_reader import nearest
-from ikelab.runtime.control import ControlClient, Json
+from ikelab.runtime.control import Json
 
 OK, CHECK_FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
-_EXEC_SECONDS = 300.0  # a ping of many packets
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -225,20 +223,26 @@ def execute(lab: str | None, form: str, node: str, command: tuple[str, ...]) -> 
 
     Example: exec hub show crypto isakmp sa
     """
-    from ikelab.lab import lifecycle, report
+    from ikelab.lab import console_command, lifecycle
+
+    lifecycle.check_rights()
+    console_command.execute(deployed_lab(lab), node, " ".join(command), form)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@_lab_option
+@click.argument("node")
+@click.argument("lines", nargs=-1, metavar="[LINE]...")
+def configure(lab: str | None, node: str, lines: tuple[str, ...]) -> None:
+    """Put LINEs of the configuration mode of NODE into force, or those of standard input.
+
+    All of them are taken, or none. Example: configure hub "interface Tunnel1" "shutdown"
+    """
+    from ikelab.lab import console_command, lifecycle
 
     lifecycle.check_rights()
     name = deployed_lab(lab)
-    nodes = nodes_of(name)
-    if node not in nodes:
-        hint = nearest(node, nodes) or f"there are: {', '.join(nodes)}"
-        raise ConfigError(f"no node {node!r} in {name}", hint=hint)
-    line = " ".join(command)
-    if form == "json" and "|" not in line:
-        line += " | json"
-    with ControlClient(state.run_dir(name) / f"{node}.sock", timeout=_EXEC_SECONDS) as client:
-        text = client.exec(line)
-    click.echo(report.printable(text.rstrip("\n")))
+    console_command.configure(name, node, lines or sys.stdin.read().splitlines())
 
 
 @cli.group()

@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 
 from ikelab.errors import ConfigError, PkiError
 from ikelab.ios.arguments import Command
+from ikelab.ios.command_tree import Place
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.log import NodeLog
 from ikelab.ios.log_isakmp import Dialect
 from ikelab.ios.log_limit import LogLimit
 from ikelab.ios.parameters import MONTHS, number_of
+from ikelab.ios.row import Mode
 from ikelab.ios.session import Closed, Edited, Said, Session
 from ikelab.ios.show import Json, plain, show
 from ikelab.ios.typed import Typed
@@ -84,7 +86,13 @@ class Console:
         """
         line, typed = Typed.split(text)
         self._session.config = self._router.config
+        self._session.place = Place(Mode.EXEC)  # whatever the last one who asked here has typed
         outcome = self._session.enter(line)
+        if self._session.place.mode is not Mode.EXEC:
+            raise ConfigError(
+                "% configuration mode does not last from one command to the next: give its lines"
+                " to `ikelab configure`, all at once"
+            )
         match outcome:
             case Said(text, failed):
                 if failed:
@@ -97,7 +105,7 @@ class Console:
                 except PkiError as error:
                     raise ConfigError(f"% {error}") from error
             case Edited() | Closed():
-                raise ConfigError("% that belongs into configuration mode: use `configure`")
+                raise ConfigError("% that belongs into configuration mode: use `ikelab configure`")
 
     def configure(self, lines: Sequence[str], now: Now) -> Answer:
         """Lines as typed after `configure terminal`: all of them are taken, or none.

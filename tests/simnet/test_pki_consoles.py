@@ -186,3 +186,11 @@ def test_certificates_are_stored_under_issuer_and_serial_number() -> None:
     assert "  Storage: nvram:ra-subca#2.cer\n" in shown
     assert "  Storage: nvram:root-ca#2CA.cer\n" in shown
     assert "Fingerprint SHA1: " in shown
+
+
+def test_configuration_mode_does_not_stay_for_whoever_asks_next() -> None:
+    office = Office()
+    for line in ("configure terminal", "conf t"):
+        with pytest.raises(ConfigError, match="give its lines to `ikelab configure`"):
+            office.type("hub", line)
+        assert "Crypto session current status" in office.type("hub", "show crypto session")

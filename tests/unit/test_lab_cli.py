@@ -21,7 +21,7 @@ from ikelab.runtime import nodespec
 from tests.unit.lab_files import CA, LAB, write_lab
 
 REPOSITORY = Path(__file__).parents[2]
-COMMANDS = ("deploy", "destroy", "run", "inspect", "exec", "list", "doctor")
+COMMANDS = ("deploy", "destroy", "run", "inspect", "exec", "configure", "list", "doctor")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,7 @@ def test_every_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -
         ["run", "--nope"],
         ["run", "a", "b"],
         ["exec", "hub"],
+        ["configure"],
         ["list", "--format", "xml"],
         ["destroy", "--all", "first-tunnel"],
         ["run", "no-such-lab"],
@@ -80,7 +81,10 @@ def test_mistakes_of_usage_are_told_on_stderr_with_code_2(
     assert printed.err
 
 
-@pytest.mark.parametrize("arguments", [["inspect"], ["exec", "hub", "show", "clock"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["inspect"], ["exec", "hub", "show", "clock"], ["configure", "hub", "hostname x"]],
+)
 def test_nothing_deployed_is_told_with_code_3(
     arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
