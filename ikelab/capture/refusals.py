@@ -20,7 +20,7 @@ from ikelab.pki.name import format_name
 # Reasons that only follow from what another node did: that one's own is worth more.
 _CONSEQUENCES = {
     *("no-answer", "half-open-timeout", "unauthenticated-informational", "unknown-cookies"),
-    *("busy", "peer-dead", "half-open-limit", "phase1-incomplete"),
+    *("busy", "peer-dead", "half-open-limit", "phase1-incomplete", "refused-by-peer"),
 }
 
 

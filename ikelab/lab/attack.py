@@ -63,7 +63,7 @@ def find_place(topology: Topology, node: str | None) -> Place:
     who = node or "no router"
     raise LabError(
         f"{who} of {topology.name} has {'no' if node else 'a'} tunnel with another router of it",
-        hint="attacks need a router and an honest peer of it",
+        hint="attacks need a router and an honest peer of it, without a NAT between them",
     )
 
 
@@ -81,7 +81,8 @@ def _places(hub: NodeSpec, routers: list[NodeSpec]) -> Iterator[Place]:
                 continue
             if tunnel.destination in _addresses(peer):
                 inner = _inner(peer, source)
-                yield Place(hub, peer, source, tunnel.destination, (interface.address, inner))
+                if inner:
+                    yield Place(hub, peer, source, tunnel.destination, (interface.address, inner))
 
 
 def _config(spec: NodeSpec) -> RunningConfig:
@@ -93,7 +94,7 @@ def _addresses(spec: NodeSpec) -> set[str]:
 
 
 def _inner(peer: NodeSpec, remote: str) -> str:
-    """The peer's own address in its tunnel with an end."""
+    """The peer's own address in its tunnel with an end, "" where it has none: behind a NAT."""
     for interface in flows.protected_tunnels(_config(peer)):
         if interface.tunnel is not None and interface.tunnel.destination == remote:
             return interface.address or ""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ikelab.lab import state
-from ikelab.runtime.control import ControlClient
 from tests.command_line import ikelab
 from tests.netns.test_ca_models import Ran, Run, run  # noqa: F401  (run is a fixture)
 
@@ -25,8 +23,7 @@ def deployed() -> Iterator[None]:
 
 def test_a_deployed_lab_says_why_and_where(deployed: None) -> None:
     assert "nothing was refused" in ikelab("explain", "-l", LAB, "hub").stdout
-    with ControlClient(state.run_dir(LAB) / "spoke1.sock") as console:
-        console.configure(["crypto isakmp policy 1", "group 15"])
+    ikelab("configure", "-l", LAB, "spoke1", "crypto isakmp policy 1", "group 15")
     ikelab("exec", "-l", LAB, "spoke1", "ping", "20.0.0.4", "repeat", "1")
     said = ikelab("explain", "-l", LAB, "spoke1", "hub").stdout
     assert said.startswith("hub refused MM1 of spoke1 (192.168.159.250:500) (frame ")
@@ -35,6 +32,30 @@ def test_a_deployed_lab_says_why_and_where(deployed: None) -> None:
     told = json.loads(ikelab("explain", "-l", LAB, "hub", "--format", "json").stdout)
     assert told["refusal"]["payload"] == "SA"
     assert told["refusal"]["frame"] > 0
+
+
+def test_a_refused_quick_mode_is_told_by_who_refused_it(deployed: None) -> None:
+    ikelab("configure", "-l", LAB, "spoke1", "crypto isakmp policy 1", "group 14")
+    ikelab("exec", "-l", LAB, "spoke1", "clear crypto isakmp")  # what has waited with group 15
+    ikelab("configure", "-l", LAB, "hub", "crypto ipsec profile DMVPN", "set pfs group19")
+    ikelab("exec", "-l", LAB, "spoke1", "ping", "20.0.0.4", "repeat", "1")
+    for node in ("spoke1", "hub"):
+        said = ikelab("explain", "-l", LAB, node).stdout
+        assert said.startswith("hub refused QM1 of spoke1 (192.168.159.250:500) (frame ")
+        assert ": pfs-mismatch: " in said and "wanted   PFS group 19" in said
+    ikelab("configure", "-l", LAB, "spoke1", "crypto ipsec profile DMVPN", "set pfs group19")
+    assert "percent (1/1)" in ikelab("exec", "-l", LAB, "spoke1", "ping 20.0.0.4 repeat 1").stdout
+
+
+def test_a_configuration_is_changed_whole_or_not_at_all(deployed: None) -> None:
+    place = ("-l", LAB, "hub")
+    lines = ("interface Tunnel1", "description by hand")
+    assert "Invalid input" in ikelab("configure", *place, *lines, "no such thing", code=2).stderr
+    shown = ikelab("exec", *place, "show running-config | include by hand").stdout
+    assert shown == ""
+    ikelab("configure", *place, *lines)
+    shown = ikelab("exec", *place, "show running-config | include by hand").stdout
+    assert shown == " description by hand\n"
 
 
 @pytest.mark.interop

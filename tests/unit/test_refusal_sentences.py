@@ -55,6 +55,9 @@ def test_the_other_sides_reason_is_worth_more_than_its_consequence() -> None:
     assert decisive(both, "hub", "spoke1", NAMES) == REVOKED
     assert decisive(both, "hub", "192.0.2.2", NAMES) == REVOKED
     assert decisive([NO_ANSWER], "spoke1", None, NAMES) == NO_ANSWER
+    told = replace(NO_ANSWER, reason="refused-by-peer", message="QM1")
+    assert decisive([REVOKED, told], "spoke1", "hub", NAMES) == REVOKED
+    assert decisive([told], "spoke1", None, NAMES) == told
     assert decisive(both, "spoke2", None, NAMES) is None
     assert decisive(both, "hub", "spoke2", NAMES) is None
 
