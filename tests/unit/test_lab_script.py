@@ -124,6 +124,29 @@ def test_made_environment_is_not_touched(clone: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in clone.rglob("*")} == before
 
 
+PYTHON = """#!/bin/sh
+[ "$2" = venv ] || exit 0  # the version and what it can do are as wanted
+mkdir -p "$3/bin"
+cp "$0" "$3/bin/python"
+cp "$0" "$3/bin/ikelab"
+"""
+
+
+def test_setting_up_leaves_no_temporary_file(clone: Path, tmp_path: Path) -> None:
+    (clone / ".venv/.ikelab-stamp").unlink()
+    script = (clone / "netns/lab").read_text().replace("/usr/bin/$name", "/nowhere/$name")
+    (clone / "netns/lab").write_text(script)
+    for name in ("bin", "temporary"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin/python3").write_text(PYTHON)
+    (tmp_path / "bin/python3").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    environment = {"TMPDIR": str(tmp_path / "temporary"), "PATH": path}
+    done = run(clone / "netns/lab", "list", env=environment)
+    assert done.returncode == 0 and "[3/3]" in done.stderr
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_tests_are_run_in_the_clone_with_the_arguments(clone: Path) -> None:
     done = run(clone / "netns/lab", "test", "-k", "a b")
     assert done.returncode == 7
