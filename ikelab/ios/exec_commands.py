@@ -102,9 +102,10 @@ PKI_EXEC_ROWS = (
     ),
     exec_row("crypto pki server LABEL:server info requests", "Display info | Enrollment Requests"),
     exec_row(
-        "crypto pki server LABEL:server password generate [<1-1440>:minutes]",
+        "crypto pki server LABEL:server password generate [<1-1440>:minutes] [name WORD:name]",
         "One Time Password for SCEP enrollment | Generate a new password"
-        " | Time in minutes the password is valid",
+        " | Time in minutes the password is valid | For one router only"
+        " | Its host name, serial number, address or common name",
     ),
 )
 

@@ -235,8 +235,11 @@ class Console:
     def _generate_password(self, command: Command, now: Now) -> Answer:
         """Said once; the server keeps only its digest."""
         minutes = command.arguments.number("minutes", PASSWORD_MINUTES)
-        password = named_server(self._router, command.arguments).generate_password(now, minutes)
-        return Answer(f"% One-time password, good for {minutes} minutes: {password}\n")
+        name = command.arguments.text("name")
+        server = named_server(self._router, command.arguments)
+        password = server.generate_password(now, minutes, name)
+        whose = f" for {name}" if name else ""
+        return Answer(f"% One-time password{whose}, good for {minutes} minutes: {password}\n")
 
     def _revoke(self, command: Command, now: Now) -> Answer:
         server = named_server(self._router, command.arguments)

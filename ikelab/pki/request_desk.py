@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from datetime import timedelta
 
@@ -10,6 +9,7 @@ from ikelab.errors import PkiError
 from ikelab.pki.ca_events import CaNotice, RequestRefused, RequestRejected, RequestRemoved
 from ikelab.pki.config import CertServerConfig
 from ikelab.pki.issuer import Issuer
+from ikelab.pki.one_time_password import password_digest
 from ikelab.pki.pasted_request import queue_pasted
 from ikelab.pki.rollover import other_issuers
 from ikelab.pki.scep_server import queued_notice
@@ -94,11 +94,15 @@ class RequestDesk(ABC):
             if request.request_id is not None and self.store.remove_request(request.number)
         ]
 
-    def generate_password(self, now: Now, minutes: int = PASSWORD_MINUTES) -> str:
-        """`password generate`: 16 hexadecimal digits that let one router in, once, unasked."""
+    def generate_password(self, now: Now, minutes: int = PASSWORD_MINUTES, name: str = "") -> str:
+        """`password generate`: 16 hexadecimal digits that let one router in, once, unasked.
+
+        name: a value of its subject or alternative names; "": any router.
+        """
         password = self._rng.draw("one_time_password", 8).hex().upper()
-        digest = hashlib.sha256(password.encode()).digest()
-        self.store.add_password(digest, now.wall + timedelta(minutes=minutes))
+        self.store.add_password(
+            password_digest(password, name), now.wall + timedelta(minutes=minutes)
+        )
         return password
 
     def _pending(self) -> tuple[EnrollmentRequest, ...]:

@@ -22,6 +22,7 @@ from ikelab.pki.cert_rep import ToSign, UnsignedCertRep
 from ikelab.pki.cms import build_degenerate
 from ikelab.pki.envelope import find_recipient
 from ikelab.pki.issuer import Issuer, kind_of, names_registration_authority
+from ikelab.pki.one_time_password import open_password
 from ikelab.pki.scep import FailInfo, MessageType, PkiStatus, ScepMessage
 from ikelab.pki.scep_query import decode_message, read_query
 from ikelab.pki.store import (
@@ -29,7 +30,6 @@ from ikelab.pki.store import (
     Authority,
     EnrollmentRequest,
     NewRequest,
-    PasswordState,
     RequestKey,
     RequestKind,
     RequestState,
@@ -281,7 +281,7 @@ class ScepServer:
         if forwarded and kind is not RequestKind.ROUTER:
             raise _bad_request("not-for-an-ra", "an RA speaks for routers, for no CA and no RA")
         # The challenge of a forwarded request was meant for the RA.
-        password = None if forwarded else self._one_time_password(request, now)
+        password = None if forwarded else open_password(self._store, request, now)
         new = NewRequest(
             key=key,
             kind=kind,
@@ -310,24 +310,6 @@ class ScepServer:
         if kind is RequestKind.SUB_CA:
             return renewed is not None and self._config.grant_auto_rollover_ca_cert
         return password is not None
-
-    def _one_time_password(self, request: CertificateRequest, now: datetime) -> bytes | None:
-        """SHA-256 of the challenge if it is an open one-time password.
-
-        Other challenges are what they were meant for, the word to ask a revocation with; but as
-        long as a one-time password is out, a wrong one is refused, and a used one always.
-        """
-        if not request.challenge:
-            return None
-        digest = hashlib.sha256(request.challenge.encode()).digest()
-        state = self._store.password_state(digest, now)
-        if state is PasswordState.OPEN:
-            return digest
-        if state is PasswordState.SPENT:
-            raise _bad_request("password-used", "the one-time password was used or has expired")
-        if self._store.is_password_open(now):
-            raise _bad_request("wrong-password", "not the one-time password that was generated")
-        return None
 
     def _holder(
         self, signer: Certificate, request: CertificateRequest, now: datetime

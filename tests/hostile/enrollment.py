@@ -22,7 +22,8 @@ BAD_CHECK, BAD_ID = "FAILURE badMessageCheck", "FAILURE badCertId"
     "E08",
     "stranger-enrolls",
     precedent="VU#971035: SCEP does not say who asks",
-    expected="everybody waits for a person; one-time passwords cannot be guessed or used again",
+    expected="everybody waits for a person; one-time passwords cannot be guessed or used again, nor"
+    " by another than they are for",
     target=ca(),
 )
 def stranger_enrolls(target: CaTarget) -> Iterator[Shot]:
@@ -34,8 +35,11 @@ def stranger_enrolls(target: CaTarget) -> Iterator[Shot]:
     yield Shot("another router's name", target.posting(as_victim.pkcs_req()), PENDING, "queued")
     serial = replace(evil, name="serialNumber=FTX1048A6QA", transaction_id="SERIAL")
     yield Shot("a router's serial number", target.posting(serial.pkcs_req()), PENDING, "queued")
+    bound = target.server.generate_password(target.scene.now(), name="invited.example.com")
+    stolen = replace(evil, transaction_id="STOLEN").pkcs_req(challenge=bound)
+    yield Shot("somebody else's password", target.posting(stolen), BAD_REQUEST, "wrong-password")
     password = target.server.generate_password(target.scene.now())
-    target.secrets.append(password)
+    target.secrets += [bound, password]
     guess = replace(evil, transaction_id="GUESS").pkcs_req(challenge="0123456789ABCDEF")
     yield Shot("a guessed password", target.posting(guess), BAD_REQUEST, "wrong-password")
     invited = target.asker("invited", target.victim.key_index + 1)

@@ -223,6 +223,19 @@ def test_a_one_time_password_lets_one_router_in_unasked():
     assert refused.reason == "password-used"
 
 
+def test_a_one_time_password_for_a_name_lets_that_router_in_only():
+    lab = ManualLab()
+    said = lab.type("ra-subca", f"{SERVER} password generate 5 name hub.cisco.example")
+    [password] = re.findall(r"\b[0-9A-F]{16}\b", said)
+    assert "One-time password for hub.cisco.example, good for 5 minutes" in said
+    for name in ("spoke1", "hub"):
+        lab.configure(name, "crypto pki trustpoint ra", f"password {password}")
+        lab.enroll(name)
+    assert lab.node("spoke1").of(EnrollmentFailed) and lab.is_enrolled("hub")
+    [refused] = lab.node("ra-subca").of(RequestRefused)
+    assert refused.reason == "wrong-password"
+
+
 def test_a_one_time_password_that_has_run_out_lets_nobody_in():
     lab = ManualLab()
     said = lab.type("ra-subca", f"{SERVER} password generate 5")

@@ -41,6 +41,20 @@ def test_while_a_one_time_password_is_out_another_one_is_wrong() -> None:
     assert another(asker).enroll().status is PkiStatus.PENDING  # none at all: the usual way
 
 
+@pytest.mark.parametrize("name", ["r1.example.com", "R1.example.COM", "FTX1048A6QA"])
+def test_a_one_time_password_for_one_router_lets_no_other_in(name: str) -> None:
+    asker = enabled()
+    password = asker.server.generate_password(asker.scene.now(), name=name)
+    stranger = replace(another(asker), name="cn=stranger.example.com")
+    assert refusal(stranger.enroll(challenge=password)) is FailInfo.BAD_REQUEST
+    assert why(asker) == "wrong-password"
+    meant = replace(asker, name="serialNumber=FTX1048A6QA,hostname=r1.example.com")
+    assert issued(meant.enroll(challenge=password)).serial == 2
+    again = replace(another(asker), name=meant.name, transaction_id="AGAIN")
+    assert refusal(again.enroll(challenge=password)) is FailInfo.BAD_REQUEST
+    assert why(asker) == "password-used"
+
+
 def test_an_ordinary_challenge_password_is_kept_for_the_revocation_it_is_meant_for() -> None:
     assert enabled().enroll(challenge="my word").status is PkiStatus.PENDING
 
