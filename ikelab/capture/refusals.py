@@ -30,7 +30,8 @@ class Refusal:
 
     timestamp: nanoseconds since 1970 on the capture's clock. peer: dotted address and port. config:
     the line of configuration that decided; config_at: where it stands, "hub.cfg:12". frame: its
-    number in the capture, 0 where it is not there.
+    number in the capture, 0 where it is not there. sender: whose datagram it was, where a NAT lends
+    its address to several; "" where the address says it.
     """
 
     node: str
@@ -47,6 +48,7 @@ class Refusal:
     timestamp: int = 0
     config_at: str = ""
     frame: int = 0
+    sender: str = ""
 
     @property
     def mend(self) -> str:
@@ -57,6 +59,10 @@ class Refusal:
     def address(self) -> str:
         """The peer's, without its port."""
         return self.peer.rpartition(":")[0]
+
+    def far_end(self, names: Mapping[str, str]) -> str:
+        """The peer's name, or its address where it has none. names: node by address."""
+        return self.sender or names.get(self.address, self.address)
 
 
 class FrameIndex:
@@ -105,7 +111,7 @@ def decisive(
 
 
 def _is_about(one: Refusal, node: str, peer: str | None, names: Mapping[str, str]) -> bool:
-    other = names.get(one.address, one.address)
+    other = one.far_end(names)
     if node not in (one.node, other):
         return False
     far, address = (other, one.address) if one.node == node else (one.node, one.node)
@@ -114,8 +120,8 @@ def _is_about(one: Refusal, node: str, peer: str | None, names: Mapping[str, str
 
 def sentence(refusal: Refusal, names: Mapping[str, str]) -> str:
     """Why, in one sentence: who refused what of whom, where it is seen, and what would mend it."""
-    peer = names.get(refusal.address)
-    who = f"{peer} ({refusal.peer})" if peer else refusal.peer
+    peer = refusal.far_end(names)
+    who = f"{peer} ({refusal.peer})" if peer != refusal.address else refusal.peer
     frame = f" (frame {refusal.frame})" if refusal.frame else ""
     if refusal.reason in ("no-answer", "peer-dead", "half-open-timeout"):
         did = f"{refusal.node} gave up on {who}{frame}"

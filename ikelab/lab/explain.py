@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ikelab.capture import pcapng
+from ikelab.capture.annotate import Direction
 from ikelab.capture.datagram import IkeFragments, find_datagrams
 from ikelab.capture.explain import PhaseOneSecrets, Proof, explain_proof
 from ikelab.capture.keytable import SKEYID_FILE
@@ -17,6 +18,7 @@ from ikelab.capture.refusals import FrameIndex, Refusal, find_line
 from ikelab.errors import LabError, WireError
 from ikelab.ipsec.udp_encap import NON_ESP_MARKER
 from ikelab.lab.topology import Topology
+from ikelab.runtime.nodespec import NodeKind
 from ikelab.runtime.trace import Trace
 
 REFUSALS = "refusals.json"
@@ -37,15 +39,28 @@ class Evidence:
 def located(
     topology: Topology, traces: Mapping[str, Trace], frames: Sequence[Frame]
 ) -> list[Refusal]:
-    """The refusals of a run with their frames and lines of configuration, in order of time."""
+    """The refusals of a run with their frames and lines of configuration, in order of time.
+
+    Behind a NAT several have one address; whoever has written down that it sent the datagram is
+    meant.
+    """
     index = FrameIndex(frames)
+    nats = [node for node in topology.nodes if node.kind is NodeKind.NAT]
+    lent = {str(one.address).partition("/")[0] for node in nats for one in node.attachments}
+    senders = {
+        record.digest.hex(): record.node
+        for trace in traces.values()
+        for record in trace.records
+        if record.direction is Direction.SENT
+    }
     found: list[Refusal] = []
     for node in topology.nodes:
         for refusal in traces[node.name].refusals:
             line = find_line(node.config, refusal.config)
             at = f"{Path(node.config_file).name}:{line}" if line else ""
             frame = index.number_of(refusal.digest, refusal.timestamp) if refusal.digest else 0
-            found.append(replace(refusal, config_at=at, frame=frame))
+            sender = senders.get(refusal.digest, "") if refusal.address in lent else ""
+            found.append(replace(refusal, config_at=at, frame=frame, sender=sender))
     return sorted(found, key=lambda one: one.timestamp)
 
 

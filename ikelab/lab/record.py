@@ -92,7 +92,7 @@ def write_capture(topology: Topology, counts: Json, out: Path, owner: Owner) -> 
         for name, file in files.items():
             write_file(out / f"{name}.pcapng", file, owner)
         _write_wireshark(wireshark, traces, hosts, owner)
-        told = located(topology, traces, pcapng.parse(file).frames)
+        told = located(topology, traces, pcapng.parse(files[topology.name]).frames)
         write_file(out / REFUSALS, to_json(told, dict(hosts)).encode(), owner)
         write_file(out / "ladder.svg", _ladder(topology, traces).encode(), owner)
         for node in topology.nodes:

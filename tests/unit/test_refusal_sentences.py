@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ikelab.capture.annotate import Direction, TraceRecord
 from ikelab.capture.refusals import FrameIndex, Refusal, decisive, find_line, rows, sentence
 from ikelab.errors import LabError
 from ikelab.isakmp.events import DatagramReceived, PlainMessage, Refused
 from ikelab.lab import cli, explain
-from ikelab.runtime.trace import TraceWriter, read_trace
+from ikelab.lab.topology import load
+from ikelab.runtime.trace import Trace, TraceWriter, read_trace
 from ikelab.types import Endpoint
 from tests.unit.test_annotate import SECOND, START, frame
 
@@ -109,6 +111,23 @@ def test_trace_keeps_refusals_with_their_datagram(tmp_path: Path) -> None:
     assert (first.payload, first.rule, first.seen, first.wanted) == (
         *("CERT", "rule", "seen", "wanted"),
     )
+
+
+def test_behind_a_nat_whoever_sent_the_datagram_is_meant() -> None:
+    topology = load(Path(__file__).parents[2] / "netns" / "nat")
+    public = "192.168.159.250:4500"
+    one, other = (replace(REVOKED, peer=public, digest=digit * 64, frame=0) for digit in "12")
+    traces = {node.name: Trace() for node in topology.nodes}
+    traces["hub"] = Trace(refusals=(one, other))
+    for name, refused in (("spoke1", one), ("spoke2", other)):
+        sent = TraceRecord(name, Direction.SENT, bytes.fromhex(refused.digest), "")
+        traces[name] = Trace(records=(sent,))
+    names = {"192.168.159.242": "hub", "192.168.159.250": "nat1"}
+    refusals = explain.located(topology, traces, ())
+    for name in ("spoke1", "spoke2"):
+        found = decisive(refusals, name, "hub", names)
+        assert found is not None and found == decisive(refusals, "hub", name, names)
+        assert sentence(found, names).startswith(f"hub refused MM5 of {name} ({public}): ")
 
 
 # --- the command --------------------------------------------------------------------------------
