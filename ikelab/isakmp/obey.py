@@ -37,6 +37,8 @@ def obey(
             return [first, informational.node_deleted(sa, message_id), *answer, *rest]
         case informational.EspDeleted(spis):
             gone = [p for p in context.table.pairs_with(holder.remote) if p.outbound_spi in spis]
+            for pair in gone:  # with its quick mode, whose message 3 will not come either
+                context.table.forget_quick_mode(pair, even_open=True)
             return [context.remove_pair(pair, "delete notify (in)") for pair in gone]
         case informational.AreYouThere(sequence):
             return dpd.answer(context, sa, sequence, now)

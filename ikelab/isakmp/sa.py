@@ -380,10 +380,10 @@ class SaTable:
         """The quick modes under an SA."""
         return (node for node in list(self.nodes.values()) if node.sa_handle == sa.handle)
 
-    def forget_quick_mode(self, pair: IpsecPair) -> None:
-        """Take out the quick mode that made a pair, unless it is still going on."""
+    def forget_quick_mode(self, pair: IpsecPair, *, even_open: bool = False) -> None:
+        """Take out the quick mode that made a pair; one that goes on only where that is meant."""
         for node in list(self.nodes.values()):
-            if node.inbound_spi == pair.inbound_spi and node.is_over:
+            if node.inbound_spi == pair.inbound_spi and (node.is_over or even_open):
                 del self.nodes[node.handle]
 
     def pairs_with(self, remote: Endpoint) -> Iterator[IpsecPair]:

@@ -8,7 +8,7 @@ from ikelab.isakmp import informational
 from ikelab.isakmp.context import Context
 from ikelab.isakmp.events import Action, Clear
 from ikelab.isakmp.policy import IpsecFlow
-from ikelab.isakmp.sa import IsakmpSa
+from ikelab.isakmp.sa import IsakmpSa, QuickModeNode
 from ikelab.types import Now
 
 
@@ -53,6 +53,9 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
         if pair.flow.name != flow.name or pair.remote.address != address:
             continue
         actions += context.end_pair(pair, now, "the tunnel is shut down")
+    for node in list(table.nodes.values()):
+        if node.flow is not None and node.flow.name == flow.name and not node.is_over:
+            actions += _end_quick_mode(context, node, now)
     if any(other.remote.address == address for other in context.config.flows):
         return actions
     for sa in list(table.sas.values()):
@@ -61,6 +64,15 @@ def end_flow(context: Context, flow: IpsecFlow, now: Now) -> list[Action]:
                 actions += context.inform(sa, [informational.farewell(sa, context.config)], now)
             actions += context.drop_sa(sa, "the tunnel is shut down")
     return actions
+
+
+def _end_quick_mode(context: Context, node: QuickModeNode, now: Now) -> list[Action]:
+    """It leads nowhere any more; the peer may have its half of the pair already, and is told."""
+    sa = context.table.sas[node.sa_handle]
+    del context.table.nodes[node.handle]
+    if not node.inbound_spi:
+        return []
+    return context.inform(sa, [informational.delete_esp([node.inbound_spi])], now)
 
 
 def forget_older(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from ikelab.isakmp.events import (
     CheckPeerCert,
     ConfigChanged,
@@ -176,6 +178,24 @@ def test_another_tunnel_to_the_same_peer_keeps_its_pair_and_the_isakmp_sa():
     pair.run()
     assert pair.i.states == pair.r.states == ["IKE_P1_COMPLETE"]
     assert [p.flow.name for p in pair.i.engine.table.pairs.values()] == ["Tunnel2"]
+
+
+@pytest.mark.parametrize("delivered", [0, 1])
+def test_a_quick_mode_ends_with_its_tunnel_at_both_ends(delivered):
+    other = gre_flow(I_END, R_END, name="Tunnel2")
+    pair = Pair(config("spoke1", I_END, R_END, flows=(gre_flow(I_END, R_END), other)))
+    pair.establish()
+    pair.give(pair.i, SaRequested(other))
+    for _ in range(delivered):
+        pair.deliver(pair.i)  # the hub has its half, and message 2 is on its way
+    pair.give(pair.i, ConfigChanged(replace(pair.i.engine.config, flows=(gre_flow(I_END, R_END),))))
+    if delivered:
+        pair.r.outbox.clear()
+    pair.run()
+    pair.live(120)
+    assert [p.flow.name for p in pair.i.engine.table.pairs.values()] == ["Tunnel1"]
+    assert len(pair.r.engine.table.pairs) == 1 and pair.r.states == pair.i.states
+    assert all(node.is_over for node in pair.r.engine.table.nodes.values())
 
 
 def test_a_flow_that_is_gone_is_not_asked_for_when_phase_1_comes_up():
