@@ -152,7 +152,7 @@ class Section(Generic[S]):
             value = getattr(section, name)
             return [] if value == default_of(section, name) else [shown(**{name: value})]
 
-        return self.row(grammar, help_text, write, self._reset(name), read)
+        return self.row(grammar, help_text, write, self.reset(name), read)
 
     def flag(self, grammar: str, help_text: str, name: str, *, no_shown: bool = False) -> Row:
         """A row without arguments over a truth value. no_shown: `no ...` is printed when False."""
@@ -170,7 +170,8 @@ class Section(Generic[S]):
 
         return self.row(grammar, help_text, write, clear, read)
 
-    def _reset(self, name: str) -> Callable[[S, Arguments], S]:
+    def reset(self, name: str) -> Callable[[S, Arguments], S]:
+        """An undo: the attribute has its default again."""
         return lambda section, _: with_attribute(section, name, default_of(section, name))
 
     def _lift(self, edit: Callable[[S, Arguments], S]) -> Edit:
@@ -276,9 +277,9 @@ def with_attribute(section: S, name: str, value: object) -> S:
     return replace(section, **{name: value})
 
 
-def default_of(section: object, name: str) -> Value | None:
+def default_of(section: object, name: str) -> object:
     """What a dataclass field holds when nothing is configured."""
     found = next(f for f in fields(cast("DataclassInstance", section)) if f.name == name)
     if found.default is MISSING:
         raise TypeError(f"{type(section).__name__}.{name} has no default")
-    return cast("Value | None", found.default)
+    return found.default

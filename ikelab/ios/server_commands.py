@@ -9,7 +9,7 @@ from datetime import timedelta
 from ikelab.errors import ConfigError
 from ikelab.ios.arguments import Arguments
 from ikelab.ios.config import RunningConfig
-from ikelab.ios.row import Mode, Row, Shown, named_section, shown, with_attribute
+from ikelab.ios.row import Mode, Row, Shown, default_of, named_section, shown, with_attribute
 from ikelab.ios.type7 import decode_type7, encode_type7
 from ikelab.pki.config import CertServerConfig
 
@@ -39,26 +39,26 @@ def _span_words(span: timedelta) -> dict[str, int | None]:
     }
 
 
-def _lifetime_row(what: str, help_text: str, name: str, default: timedelta) -> Row:
+def _lifetime_row(what: str, help_text: str, name: str) -> Row:
     """`lifetime certificate` and `lifetime ca-certificate`: days, hours, minutes."""
 
     def read(server: CertServerConfig) -> Iterable[Shown]:
         span: timedelta = getattr(server, name)
-        return [] if span == default else [shown(**_span_words(span))]
+        return [] if span == default_of(server, name) else [shown(**_span_words(span))]
 
     return SERVER.row(
         f"lifetime {what} <0-7305>:days [<0-24>:hours [<0-59>:minutes]]",
         f"Lifetime parameters | {help_text} | Lifetime in days | Lifetime in hours"
         " | Lifetime in minutes",
         lambda server, arguments: with_attribute(server, name, _span(arguments)),
-        lambda server, _: with_attribute(server, name, default),
+        SERVER.reset(name),
         read,
     )
 
 
 def _show_crl_lifetime(server: CertServerConfig) -> list[Shown]:
     minutes = server.lifetime_crl // timedelta(minutes=1)
-    if server.lifetime_crl == timedelta(hours=6):
+    if server.lifetime_crl == default_of(server, "lifetime_crl"):
         return []
     return [shown(hours=minutes // 60, minutes=minutes % 60 or None)]
 
@@ -172,21 +172,13 @@ SERVER_ROWS = (
         "lifetime crl <0-336>:hours [<0-59>:minutes]",
         "Lifetime of a CRL | Lifetime in hours | Lifetime in minutes",
         lambda server, arguments: replace(server, lifetime_crl=_span(arguments)),
-        lambda server, _: replace(server, lifetime_crl=timedelta(hours=6)),
+        SERVER.reset("lifetime_crl"),
         _show_crl_lifetime,
     ),
-    _lifetime_row(
-        "certificate",
-        "Lifetime of an issued certificate",
-        "lifetime_certificate",
-        timedelta(days=365),
-    ),
+    _lifetime_row("certificate", "Lifetime of an issued certificate", "lifetime_certificate"),
     replace(
         _lifetime_row(
-            "ca-certificate",
-            "Lifetime of the CA certificate",
-            "lifetime_ca_certificate",
-            timedelta(days=1095),
+            "ca-certificate", "Lifetime of the CA certificate", "lifetime_ca_certificate"
         ),
         notice="% The CA certificate lifetime change will take effect after existing CA certs"
         " expire.",
