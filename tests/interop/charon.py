@@ -14,12 +14,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from tests.interop.daemon import Daemon
 
 DAEMON = Path("/usr/lib/ipsec/charon")
 
@@ -158,12 +157,10 @@ class Connection:
         )
 
 
-class Charon:
-    """The daemon; a context manager that starts it, and ends it whatever happens.
+class Charon(Daemon):
+    """strongSwan's daemon. log_file: what it logs; its output has only what went before that."""
 
-    directory: short (a socket lives in it), made here, the caller removes it. xfrm_library: the
-    shared object to preload, or None for the kernel's own ESP.
-    """
+    name = "charon"
 
     def __init__(
         self,
@@ -173,48 +170,13 @@ class Charon:
         *,
         xfrm_library: Path | None = None,
     ) -> None:
-        self.namespace = namespace
-        self.directory = directory
+        super().__init__(namespace, directory, directory / "output.txt", xfrm_library)
         self.connection = connection
         self.log_file = directory / "charon.log"
-        self.sa_file = directory / "xfrm.jsonl"
-        self._xfrm_library = xfrm_library
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        self._write_configuration()
-        with (self.directory / "output.txt").open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        try:
-            self.wait_for((self.directory / "vici").exists, "its control socket")
-            self.swanctl("--load-all", "--noprompt")
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None and not isinstance(error, GeneratorExit):
-            error.add_note(f"charon in {self.namespace} said last:\n{self.log_tail()}")
-        self.stop()
-
-    @property
-    def shows_keys(self) -> bool:
-        """Whether `sa_file` tells the keys of its SAs; a real kernel keeps them to itself."""
-        return self._xfrm_library is not None
-
-    @property
-    def pid(self) -> int:
-        """The daemon's process."""
-        assert self._process is not None
-        return self._process.pid
+    def _settle(self) -> None:
+        self.wait_for((self.directory / "vici").exists, "its control socket")
+        self.swanctl("--load-all", "--noprompt")
 
     def initiate(self, *, timeout: int = 10) -> None:
         """Bring up the child; returns when it is installed. Raises RuntimeError if it fails."""
@@ -255,50 +217,27 @@ class Charon:
             raise RuntimeError(f"swanctl {' '.join(words)}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def wait_for(self, condition: Callable[[], bool], what: str, *, seconds: float = 8.0) -> None:
-        """Return when the condition holds. RuntimeError when time is up or the daemon has ended."""
-        assert self._process is not None
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if self._process.poll() is not None:
-                raise RuntimeError(f"charon ended early:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"no {what} after {seconds} s:\n{self.log_tail()}")
-            time.sleep(0.02)
-
     def log_tail(self, lines: int = 40) -> str:
         """The last lines of its log, without hex dumps and control connections."""
         text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
         if not text:
-            text = (self.directory / "output.txt").read_text(errors="replace")
+            text = self._output_file.read_text(errors="replace")
         said = [line for line in text.splitlines() if not _NOISE.search(line)]
         return "\n".join(said[-lines:])
 
-    def stop(self) -> None:
-        """End the daemon, which sends its deletes first; safe to call twice."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
 
-    def _environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        base = {
+    def _environment(self) -> dict[str, str]:
+        return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "STRONGSWAN_CONF": str(self.directory / "strongswan.conf"),
             "SWANCTL_DIR": str(self.directory / "swanctl"),
         }
-        return base | (extra or {})
 
     def _command(self) -> Sequence[str]:
-        extra = {}
-        if self._xfrm_library is not None:
-            extra = {"LD_PRELOAD": str(self._xfrm_library), "FAKEXFRM_LOG": str(self.sa_file)}
-        assignments = [f"{name}={value}" for name, value in self._environment(extra).items()]
+        variables = self._environment() | self._xfrm_variables()
+        assignments = [f"{name}={value}" for name, value in variables.items()]
         return [
             *("setpriv", "--pdeathsig", "TERM"),
             *("ip", "netns", "exec", self.namespace),

@@ -13,13 +13,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.interop.daemon import Daemon
 from tests.interop.pki_files import IssuedCertificate, PkiFiles
 
 HELPERS = Path("usr/libexec/ipsec")
@@ -96,11 +94,10 @@ class PlutoConnection:
         return text + "".join(f"    {line}\n" for line in lines)
 
 
-class Pluto:
-    """The daemon; a context manager that starts it, and ends it whatever happens.
+class Pluto(Daemon):
+    """libreswan's daemon. root: where the package was unpacked. log_file: all that it prints."""
 
-    root: where the package was unpacked. directory: short, made here, the caller removes it.
-    """
+    name = "pluto"
 
     def __init__(
         self,
@@ -111,44 +108,15 @@ class Pluto:
         *,
         xfrm_library: Path | None = None,
     ) -> None:
-        self.root = root
-        self.namespace = namespace
-        self.directory = directory
-        self.connection = connection
         self.log_file = directory / "pluto.log"
-        self.sa_file = directory / "xfrm.jsonl"
-        self._xfrm_library = xfrm_library
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(namespace, directory, self.log_file, xfrm_library)
+        self.root = root
+        self.connection = connection
 
-    def __enter__(self) -> Self:
-        self._write_configuration()
-        with self.log_file.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        try:
-            self.wait_for((self.directory / "run/pluto.ctl").exists, "its control socket")
-            self.wait_for(lambda: "listening for IKE" in self.log or self._listen(), "its socket")
-            self._add()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None and not isinstance(error, GeneratorExit):
-            error.add_note(f"pluto in {self.namespace} said last:\n{self.log_tail()}")
-        self.stop()
-
-    @property
-    def shows_keys(self) -> bool:
-        """Whether `sa_file` tells the keys of its SAs."""
-        return self._xfrm_library is not None
+    def _settle(self) -> None:
+        self.wait_for((self.directory / "run/pluto.ctl").exists, "its control socket")
+        self.wait_for(lambda: "listening for IKE" in self.log or self._listen(), "its socket")
+        self._add()
 
     @property
     def log(self) -> str:
@@ -175,33 +143,13 @@ class Pluto:
         )
         return done.stdout + done.stderr
 
-    def wait_for(self, condition: Callable[[], bool], what: str, *, seconds: float = 8.0) -> None:
-        """Return when the condition holds. RuntimeError when time is up or the daemon has ended."""
-        assert self._process is not None
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if self._process.poll() is not None:
-                raise RuntimeError(f"pluto ended early:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"no {what} after {seconds} s:\n{self.log_tail()}")
-            time.sleep(0.02)
-
     def log_tail(self, lines: int = 40) -> str:
         """The last lines of its log that are no debugging."""
         said = [line for line in self.log.splitlines() if not line.startswith("|")]
         return "\n".join(said[-lines:])
 
-    def stop(self) -> None:
-        """End the daemon, which sends its deletes first; safe to call twice."""
-        if self._process is None:
-            return
+    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
         self.whack("--shutdown")
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
 
     def _listen(self) -> bool:
         self.whack("--listen")
@@ -218,9 +166,7 @@ class Pluto:
             raise RuntimeError(f"pluto did not take the connection:\n{said}\n{self.log_tail()}")
 
     def _command(self) -> Sequence[str]:
-        extra = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        if self._xfrm_library is not None:
-            extra |= {"LD_PRELOAD": str(self._xfrm_library), "FAKEXFRM_LOG": str(self.sa_file)}
+        variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} | self._xfrm_variables()
         script = (
             "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /usr/libexec &&"
             f' ln -s "{self.root / HELPERS}" /usr/libexec/ipsec && exec env -i "$@"'
@@ -230,7 +176,7 @@ class Pluto:
             *("ip", "netns", "exec", self.namespace),
             *("unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", script, "sh"),
-            *(f"{name}={value}" for name, value in extra.items()),
+            *(f"{name}={value}" for name, value in variables.items()),
             *(str(self.root / HELPERS / "pluto"), "--nofork", "--stderrlog"),
             *("--config", str(self.directory / "ipsec.conf")),
             *("--rundir", str(self.directory / "run")),
