@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ikelab.hostile.hub import SILENCE, Assault, describe
+from ikelab.hostile.hub import SILENCE, Assault, describe, without_notifies
 from ikelab.hostile.informational import (
     alive,
     are_you_there,
@@ -290,7 +290,7 @@ def _begin_anew(attack: Assault, count: int) -> str:
     known, made = attack.hub.sas(), 0
     for _ in range(count):
         peer = attack.member()
-        peer.on(MM5).mutate(notify=None)
+        peer.on(MM5).edit(without_notifies)
         attack.establish(peer)
         made += "IKE_P1_COMPLETE" in peer.states
     few = "few" if attack.hub.sas() - known <= SAS_OF_PEER else "many"

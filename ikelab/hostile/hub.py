@@ -24,6 +24,7 @@ from ikelab.script.names import message_name
 from ikelab.types import Endpoint, Now
 from ikelab.wire.isakmp import HEADER_LENGTH, parse_header
 from ikelab.wire.numbers import ExchangeType, Flags, IdType, NotifyType
+from ikelab.wire.payloads import NOTIFY
 
 SILENCE = "silence"
 _ROUNDS = 40  # messages of one dialogue, repeats included
@@ -250,3 +251,8 @@ def _notify(number: int) -> str:
         return NotifyType(number).name.replace("_", "-")
     except ValueError:
         return str(number)
+
+
+def without_notifies(message: Message) -> None:
+    """INITIAL-CONTACT would end the SAs of whoever has the same identity, rightly."""
+    message.payloads = [layer for layer in message.payloads if not isinstance(layer, NOTIFY)]

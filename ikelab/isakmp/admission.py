@@ -181,7 +181,8 @@ def check_quick_mode(context: Context, sa: IsakmpSa, message_id: int) -> None:
 def make_room_for_sa(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:
     """The oldest SAs of a peer, and of an address, give way to one that is complete now (DELETE).
 
-    There are many of peers that begin again and again and never say INITIAL-CONTACT.
+    There are many of peers that begin again and again and never say INITIAL-CONTACT. With its last
+    SA an end loses its pairs, too: later nobody could tell it that one of them is gone.
     """
     behind = [
         other
@@ -196,6 +197,12 @@ def make_room_for_sa(context: Context, sa: IsakmpSa, now: Now) -> list[Action]:
                 continue
             error = _gives_way("peer-sa-limit", f"ISAKMP SAs with {sa.remote.address}", limit)
             actions.append(context.refused(oldest.remote, oldest.conn_id, "phase 1", error))
+            stays = any(
+                other.is_complete and other is not oldest and other.remote == oldest.remote
+                for other in context.table.sas.values()
+            )
+            pairs = [] if stays else list(context.table.pairs_with(oldest.remote))
+            actions += context.delete_pairs(oldest, pairs, now, "limit of SAs")
             actions += context.inform(oldest, [informational.delete_isakmp(oldest)], now)
             actions += context.drop_sa(oldest, "limit of SAs")
     return actions

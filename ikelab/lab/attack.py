@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
 from ikelab.errors import ConfigError, LabError
-from ikelab.hostile.hub import Assault, NotHere
+from ikelab.hostile.hub import Assault, NotHere, without_notifies
 from ikelab.ios.config import RunningConfig
 from ikelab.ios.config_text import parse_config
 from ikelab.isakmp.events import Clear
@@ -28,11 +28,11 @@ from ikelab.node import flows
 from ikelab.runtime.control import ControlClient
 from ikelab.runtime.nodespec import NodeKind, NodeSpec
 from ikelab.runtime.station import Station, identity_of
-from ikelab.script import MM5, Identity, Message, Peer
+from ikelab.script import MM5, Identity, Peer
 from ikelab.types import Endpoint, Now
 from ikelab.wire.layer import Layer
 from ikelab.wire.numbers import AuthMethod, ProtocolId
-from ikelab.wire.payloads import DELETE, NOTIFY
+from ikelab.wire.payloads import DELETE
 
 PORT = 5500  # where the attackers send from at the honest peer's address: 500 is its own
 _METHODS = {"rsa": AuthMethod.RSA_SIG, "psk": AuthMethod.PRE_SHARED_KEY}
@@ -156,7 +156,7 @@ class DeployedHub:
             config, identity = self._member_config(name)
             if config is not None:
                 peer = self._inside.peer(self.end.address, config=config, identity=identity)
-                peer.on(MM5).edit(_without_notifies)
+                peer.on(MM5).edit(without_notifies)
                 self._members.append(peer)
                 return peer
         raise NotHere(f"{self.place.peer.name} does not authenticate by {method or 'any method'}")
@@ -248,11 +248,6 @@ class DeployedHub:
 def _delete(spis: list[bytes]) -> Layer:
     """Of ESP SAs, those too that only one message of a quick mode has made."""
     return DELETE(protocol_id=ProtocolId.ESP, spi_size=4, spis=list(spis))
-
-
-def _without_notifies(message: Message) -> None:
-    """INITIAL-CONTACT would end the honest peer's SAs, rightly: it has the same identity."""
-    message.payloads = [layer for layer in message.payloads if not isinstance(layer, NOTIFY)]
 
 
 def _free_address(place: Place) -> str:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from ikelab.isakmp import admission
 from ikelab.isakmp.admission import PAIRS_OF_FLOW, SAS_OF_PEER
-from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, SaRequested
+from ikelab.isakmp.events import DeleteIpsecSa, InstallIpsecSa, PlainMessage, SaRequested
 from ikelab.isakmp.policy import AdmissionLimits
 from ikelab.script import MM5
 from ikelab.types import Endpoint
 from ikelab.wire.numbers import IdType
-from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, gre_flow
+from tests.dialogue.playbook import I_END, PSK, R_END, Pair, config, deleted, gre_flow
 
 ELSEWHERE = Endpoint("192.0.2.77", 500)
 
@@ -158,6 +158,18 @@ def test_a_peer_has_few_isakmp_sas_at_a_time_and_the_oldest_give_way():
     begin_for_ever(pair, SAS_OF_PEER + 5)
     assert established(pair.r) == [5.0 + number for number in range(SAS_OF_PEER)]
     assert pair.r.refusals.count("peer-sa-limit") == 5
+
+
+def test_an_end_that_loses_its_last_isakmp_sa_is_told_of_its_pairs_too():
+    named = config("spoke1", I_END, R_END, policies=(PSK,), identity=IdType.ID_FQDN)
+    pair = Pair(named, hub(AdmissionLimits()))
+    pair.establish()
+    begin_for_ever(pair, SAS_OF_PEER, port_of=lambda number: 5500)
+    said = [m.comment for m in pair.r.of(PlainMessage) if m.sent and m.remote == I_END]
+    assert [one.rpartition(": ")[2] for one in said[-2:]] == ["HASH D", "HASH D"]
+    table = pair.r.engine.table
+    assert {p.remote for p in table.pairs.values()} <= {sa.remote for sa in table.sas.values()}
+    assert "limit of SAs" in deleted(pair.r)
 
 
 def test_peers_behind_one_address_are_counted_apart_up_to_a_limit(monkeypatch):

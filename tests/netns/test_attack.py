@@ -26,7 +26,7 @@ def attack(name: str, out: Path) -> dict[str, object]:
 
 
 # One of each family, and those that touch the honest peer's tunnel most.
-@pytest.mark.parametrize("name", ["B01", "B09", "C06", "C11", "D03"])
+@pytest.mark.parametrize("name", ["B01", "B09", "B12c", "C06", "C11", "D03"])
 def test_an_attack_on_a_deployed_lab_is_refused_and_does_no_harm(
     lab: None, name: str, tmp_path: Path
 ) -> None:
