@@ -157,7 +157,7 @@ def check(segment, need, tmp_path):
     tshark = need("tshark")
 
     def look(ends, version, *, aggressive=False, mode="transport"):
-        seen = segment.datagrams()
+        seen = once(segment.datagrams())
         in_clear, sealed = PHASE_1[aggressive]
         check_ports(seen, in_clear)
         assert nat_t_vendor_ids(seen[1].octets) == [VERSIONS[version]]
@@ -171,6 +171,17 @@ def check(segment, need, tmp_path):
         return seen
 
     return look
+
+
+def once(seen: Sequence[Datagram]) -> list[Datagram]:
+    """Without what was sent again, as our quick mode where charon is not through with message 3.
+
+    tshark takes an encrypted message that comes again for the next one, and calls it malformed.
+    """
+    first: dict[bytes, Datagram] = {}
+    for datagram in seen:
+        first.setdefault(datagram.octets, datagram)
+    return list(first.values())
 
 
 def nat_t_vendor_ids(octets):
