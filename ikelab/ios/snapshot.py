@@ -56,7 +56,7 @@ class IsakmpSaRow:
 class IpsecSaRow:
     """A pair of ESP SAs with its counters. interface: the tunnel's. spis: as numbers.
 
-    remaining_*: until the pair is replaced. conn_id: a small number a pair, told apart by it.
+    remaining_*: until the pair is replaced. conn_id: counted up from 1, a pair.
     """
 
     interface: str
@@ -69,8 +69,8 @@ class IpsecSaRow:
     outbound_spi: int
     remaining_seconds: int
     remaining_kilobytes: int
+    conn_id: int
     remote_port: int = 500
-    conn_id: int = 1
     pfs: Group | None = None
     encaps: int = 0
     decaps: int = 0

@@ -54,11 +54,16 @@ class SaPair:
         self._limit = request.lifetime_kilobytes * 1024 or float("inf")
         self._renewal = self._limit * RENEWAL_SHARE
         self.renewal_asked = False
+        self.send_errors = 0  # protected packets that could not leave; the caller counts them
+
+    @property
+    def octets(self) -> int:
+        """Before ESP is added, of the direction that carried more: what its lifetime counts."""
+        return max(self.outbound.octets, self.inbound.octets)
 
     def wants_renewal(self) -> bool:
         """Whether its volume or sequence numbers come to an end soon, either direction."""
-        used = max(self.outbound.octets, self.inbound.octets)
-        return used >= self._renewal or self.outbound.sequence >= _RENEWAL_SEQUENCE
+        return self.octets >= self._renewal or self.outbound.sequence >= _RENEWAL_SEQUENCE
 
     def can_send(self) -> bool:
         """Ready, and neither volume nor sequence numbers are used up."""

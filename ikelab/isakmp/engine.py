@@ -428,6 +428,7 @@ class IsakmpEngine:
         node, sa = found
         assert node.flow is not None and node.transform is not None
         made_room = admission.make_room_for_pair(self._context, node.flow, now)
+        self.table.pairs_made += 1
         self.table.pairs[node.inbound_spi] = IpsecPair(
             sa.handle,
             node.flow,
@@ -438,6 +439,7 @@ class IsakmpEngine:
             node.lifetime_seconds,
             node.lifetime_kilobytes,
             now.elapsed,
+            self.table.pairs_made,
             now.elapsed
             + node.lifetime_seconds
             - rekey_margin(node.lifetime_seconds, node.initiator),

@@ -228,7 +228,8 @@ class QuickModeNode:
 class IpsecPair:
     """A pair of ESP SAs that is in the data plane, and how long it may stay.
 
-    proxies: ours and the peer's, where a NAT makes them others than the flow's.
+    number: counted up from 1. proxies: ours and the peer's, where a NAT makes them others than the
+    flow's.
     """
 
     sa_handle: int
@@ -240,6 +241,7 @@ class IpsecPair:
     lifetime_seconds: int
     lifetime_kilobytes: int
     established: float
+    number: int
     rekey_at: float | None = None
     proxies: tuple[ProxyIdentity, ProxyIdentity] | None = None
 
@@ -289,7 +291,7 @@ class SaTable:
     """All SAs, nodes and installed pairs of one router, and the peers they are with.
 
     waiting: flows that want an ISAKMP SA, by their destination and name. peer_handles: how many
-    peers there have been.
+    peers there have been; pairs_made: how many pairs.
     """
 
     sas: dict[int, IsakmpSa] = field(default_factory=dict)
@@ -298,6 +300,7 @@ class SaTable:
     waiting: dict[Endpoint, dict[str, IpsecFlow]] = field(default_factory=dict)
     peers: dict[str, PeerStruct] = field(default_factory=dict)  # by address
     peer_handles: int = 0
+    pairs_made: int = 0
 
     def insert(self, sa: IsakmpSa) -> Trace:
         """Take in a new SA, and tell of its peer's references."""

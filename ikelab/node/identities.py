@@ -44,7 +44,7 @@ def import_identity(
     if held is not None and public_key_info(held) != public_key_info(identity.key):
         raise PkiError("key-exists", f"a key pair named {name} already exists, and it is another")
     if held is None:
-        router.nvram.save_key(name, identity.key, exportable=exportable)
+        router.nvram.save_key(name, identity.key, now.wall, exportable=exportable)
     router.nvram.save_trustpoint(
         StoredTrustpoint(
             name,

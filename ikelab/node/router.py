@@ -188,7 +188,8 @@ class Router:
         for label, bits in config.key_pairs.items():
             if self.nvram.load_key(label) is None:
                 key = self._keys.rsa_key(label, bits)
-                self.nvram.save_key(label, key, exportable=label in config.exportable)
+                exportable = label in config.exportable
+                self.nvram.save_key(label, key, now.wall, exportable=exportable)
         actions += self.ntp.configure(config.ntp_servers, now, logging=config.ntp_logging)
         actions += self._configure_servers(before, now)
         actions += self._configure_trustpoints(before, now)

@@ -50,11 +50,16 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class PlaneCounters:
-    """What the data plane counted for the pair with this inbound SPI."""
+    """What the data plane counted for the pair with this inbound SPI.
+
+    octets: of the direction that carried more, as they count against the pair's lifetime.
+    """
 
     inbound_spi: bytes
     encaps: int
     decaps: int
+    octets: int
+    send_errors: int
     receive_errors: int
 
 
@@ -221,13 +226,20 @@ def _ipsec_row(pair: IpsecPair, counted: PlaneCounters | None, now: Now) -> Ipse
         inbound_spi=int.from_bytes(pair.inbound_spi, "big"),
         outbound_spi=int.from_bytes(pair.outbound_spi, "big"),
         remaining_seconds=max(int(pair.expires - now.elapsed), 0),
-        remaining_kilobytes=pair.lifetime_kilobytes,
+        remaining_kilobytes=_kilobytes_left(pair, counted),
+        conn_id=pair.number,
         remote_port=pair.remote.port,
         pfs=pair.flow.pfs,
         encaps=counted.encaps if counted else 0,
         decaps=counted.decaps if counted else 0,
+        send_errors=counted.send_errors if counted else 0,
         receive_errors=counted.receive_errors if counted else 0,
     )
+
+
+def _kilobytes_left(pair: IpsecPair, counted: PlaneCounters | None) -> int:
+    used = counted.octets // 1024 if counted else 0
+    return max(pair.lifetime_kilobytes - used, 0)
 
 
 # --- PKI --------------------------------------------------------------------------------------
@@ -397,6 +409,7 @@ def _key_rows(router: Router) -> Iterator[KeyRow]:
             yield KeyRow(
                 label,
                 public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+                router.nvram.key_made(key),
                 exportable=router.nvram.is_exportable(label),
             )
 

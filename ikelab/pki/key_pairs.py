@@ -30,17 +30,19 @@ class KeyPairs:
         self._keys = keys
         self._bits = bits
 
-    def load_or_make(self, label: str) -> tuple[RSAPrivateKey, list[TrustpointAction]]:
+    def load_or_make(
+        self, label: str, now: datetime
+    ) -> tuple[RSAPrivateKey, list[TrustpointAction]]:
         """The key pair of that label, made if it is not there."""
         key = self._nvram.load_key(label)
         if key is not None:
             return key, []
         key = self._keys.rsa_key(label, self._bits)
-        self._nvram.save_key(label, key)
+        self._nvram.save_key(label, key, now)
         return key, [KeyPairGenerated(label, key.key_size)]
 
     def regenerate(
-        self, stored: StoredTrustpoint
+        self, stored: StoredTrustpoint, now: datetime
     ) -> tuple[str, RSAPrivateKey, list[TrustpointAction]]:
         """A fresh pair beside the one in use: its label, itself, and the notice of it.
 
@@ -50,7 +52,7 @@ class KeyPairs:
         shared = set(self._nvram.key_users(label)) - {stored.name}
         beside = (f"{label}.{stored.name}" if shared else label) + REGENERATED
         self._nvram.delete_key(beside)
-        return beside, *self.load_or_make(beside)
+        return beside, *self.load_or_make(beside, now)
 
     def final_label(
         self, stored: StoredTrustpoint, label: str

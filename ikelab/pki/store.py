@@ -391,12 +391,19 @@ class Nvram(Protocol):
         """The key pair with this label."""
         ...
 
-    def save_key(self, label: str, key: RSAPrivateKey, *, exportable: bool = False) -> None:
+    def save_key(
+        self, label: str, key: RSAPrivateKey, made: datetime | None, *, exportable: bool = False
+    ) -> None:
         """Keep a key pair, replacing the one of the same label.
 
-        exportable: it may leave the router again; a pair that takes the place of such a one may
-        too, also by `save_trustpoint`.
+        made: when it was generated, or came here; None where that is known already. exportable: it
+        may leave the router again; a pair that takes the place of such a one may too, also by
+        `save_trustpoint`.
         """
+        ...
+
+    def key_made(self, key: RSAPrivateKey) -> datetime | None:
+        """When a key pair was generated, or came here, in whole seconds, UTC."""
         ...
 
     def is_exportable(self, label: str) -> bool:

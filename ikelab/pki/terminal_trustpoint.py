@@ -90,7 +90,7 @@ class TerminalTrustpoint(Trustpoint):
     def _enroll(self, now: Now) -> list[TrustpointAction]:
         """Print a request; the same octets each time, so it may be printed again."""
         label = self._stored.key_label or self.config.rsakeypair or self.config.name
-        key, made = self._pairs.load_or_make(label)
+        key, made = self._pairs.load_or_make(label, now.wall)
         request = self._new_request(key, renews=False)
         pending = replace(self._client.begin(request, label, renews=False), transaction_id="")
         self._stored = replace(self._stored, pending=pending)

@@ -317,7 +317,7 @@ class Trustpoint(Authentication, Succession):
     def _enroll(self, now: Now) -> list[TrustpointAction]:
         """A first request, signed by a certificate the router makes for its own key."""
         label = self._stored.key_label or self.config.rsakeypair or self.config.name
-        key, made = self._pairs.load_or_make(label)
+        key, made = self._pairs.load_or_make(label, now.wall)
         signer = self._client.self_signed(key, now.wall)
         return made + self._request_certificate(signer, key, label, now, renews=False)
 
@@ -358,7 +358,7 @@ class Trustpoint(Authentication, Succession):
         if self.config.regenerate or self.overlap is not None:
             if self.following is None:  # a former generation has no key any more
                 self._stored = replace(self._stored, beside=None)
-            label, key, made = self._pairs.regenerate(self._stored)
+            label, key, made = self._pairs.regenerate(self._stored, now.wall)
         sent = self._request_certificate(
             signer, key, label, now, renews=True, under_next=under_next
         )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from ikelab.pki.algorithms import public_key_info
 from ikelab.pki.store import Generation, PendingEnrollment, StoredTrustpoint
 from ikelab.runtime.sqlite import Database, join_ders, key_der, load_key, split_ders
 
 _NVRAM_SCHEMA = """
 CREATE TABLE IF NOT EXISTS key_pair (label TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS exportable (label TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS key_made (digest BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS trustpoint (
     name TEXT PRIMARY KEY, capabilities TEXT NOT NULL, ca TEXT NOT NULL, ra TEXT NOT NULL,
     certificate BLOB, key_label TEXT, pending TEXT) STRICT;
@@ -35,12 +39,24 @@ class SqliteNvram(Database):
         ).fetchone()
         return None if row is None else load_key(row[0])
 
-    def save_key(self, label: str, key: RSAPrivateKey, *, exportable: bool = False) -> None:
+    def save_key(
+        self, label: str, key: RSAPrivateKey, made: datetime | None, *, exportable: bool = False
+    ) -> None:
         """Replaces."""
         with self.transaction() as connection:
             _insert_key(connection, label, key)
+            if made is not None:
+                row = (_digest(key), int(made.timestamp()))
+                connection.execute("INSERT OR IGNORE INTO key_made VALUES (?, ?)", row)
             if exportable:
                 connection.execute("INSERT OR IGNORE INTO exportable VALUES (?)", (label,))
+
+    def key_made(self, key: RSAPrivateKey) -> datetime | None:
+        """It stays with the pair when that gets another label."""
+        row = self.connection.execute(
+            "SELECT at FROM key_made WHERE digest = ?", (_digest(key),)
+        ).fetchone()
+        return None if row is None else datetime.fromtimestamp(row[0], UTC)
 
     def is_exportable(self, label: str) -> bool:
         """A mark of the label."""
@@ -140,6 +156,10 @@ def _insert_beside(connection: sqlite3.Connection, name: str, beside: Generation
 
 def _insert_key(connection: sqlite3.Connection, label: str, key: RSAPrivateKey) -> None:
     connection.execute("INSERT OR REPLACE INTO key_pair VALUES (?, ?)", (label, key_der(key)))
+
+
+def _digest(key: RSAPrivateKey) -> bytes:
+    return hashlib.sha256(public_key_info(key)).digest()
 
 
 def _dump_pending(pending: PendingEnrollment) -> str:

@@ -34,7 +34,6 @@ from ikelab.node.events import (
     StoreFile,
 )
 from ikelab.node.router import Router
-from ikelab.node.snapshot import PlaneCounters
 from ikelab.pki.ca_events import HttpIn, HttpOut
 from ikelab.pki.events import HttpRequest
 from ikelab.runtime.clock import LabClock, NodeClock
@@ -53,7 +52,7 @@ from ikelab.runtime.ping import ping
 from ikelab.runtime.signing import Signer
 from ikelab.runtime.store import SqliteCaStore, SqliteNvram
 from ikelab.runtime.trace import TraceWriter
-from ikelab.runtime.tunnels import TunnelFacts, protected_tunnels
+from ikelab.runtime.tunnels import TunnelFacts, plane_counters, protected_tunnels
 from ikelab.runtime.turns import Turns
 from ikelab.runtime.udp import Receivers, UdpSockets
 from ikelab.runtime.web_answers import WebAnswers
@@ -101,7 +100,9 @@ class RouterProcess:
             send_udp=self._udp.send,
             clock=self._clock.elapsed,
         )
-        self.console = Console(self.router, self._plane_counters, spec.debugging, spec.dialect)
+        self.console = Console(
+            self.router, partial(plane_counters, self.plane), spec.debugging, spec.dialect
+        )
         self.stopping = asyncio.Event()
         self._files = NodeFiles(spec.data_dir)
         self._links = Links(spec)
@@ -451,16 +452,6 @@ class RouterProcess:
             self._trace.received(self.router.config.hostname, event, actions)
         else:
             self._trace.refused(actions)
-
-    # --- the data plane -------------------------------------------------------------------------
-
-    def _plane_counters(self) -> list[PlaneCounters]:
-        return [
-            PlaneCounters(
-                pair.inbound_spi, pair.encaps, pair.decaps, sum(count for _, count in pair.drops)
-            )
-            for pair in self.plane.sas()
-        ]
 
 
 async def _run(spec: NodeSpec, ready_fd: int, signer: Signer) -> None:

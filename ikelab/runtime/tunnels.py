@@ -1,4 +1,4 @@
-"""The protected tunnels of a configuration, as the data plane wants them."""
+"""The protected tunnels of a configuration, as the data plane wants them, and what it counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ipaddress import IPv4Interface
 from ikelab.ios.config import RunningConfig, linux_ifname
 from ikelab.ios.log_line import IsakmpSwitched, LineProtocolChanged, LinkChanged
 from ikelab.node import flows
-from ikelab.runtime.dataplane.base import TunnelConfig
+from ikelab.node.snapshot import PlaneCounters
+from ikelab.runtime.dataplane.base import DataPlane, TunnelConfig
 
 GRE_OVERHEAD_MTU = 1400  # where a tunnel has no `ip mtu`: room for GRE, ESP and the outer header
 
@@ -81,3 +82,13 @@ class TunnelFacts:
         if not self._pairs[name]:
             del self._pairs[name]
             yield LineProtocolChanged(name, False)
+
+
+def plane_counters(plane: DataPlane) -> list[PlaneCounters]:
+    """What the data plane has counted, for `show crypto ipsec sa`."""
+    return [
+        PlaneCounters(
+            sa.inbound_spi, sa.encaps, sa.decaps, sa.octets, sa.send_errors, sa.receive_errors
+        )
+        for sa in plane.sas()
+    ]

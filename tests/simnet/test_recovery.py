@@ -209,7 +209,7 @@ def test_a_router_goes_to_another_box_by_export_and_import(net: Simnet) -> None:
     with pytest.raises(ConfigError, match="not-exportable"):
         exported(net, hub, "ra", f"{SUBCA_URL}/hub.p12")
     label = spoke.router.trustpoints["ra"].credential.key_label
-    spoke.router.nvram.save_key(label, spoke.router.nvram.load_key(label), exportable=True)
+    spoke.router.nvram.save_key(label, spoke.router.nvram.load_key(label), None, exportable=True)
     assert "Exported PKCS12 file" in exported(net, spoke, "ra", f"{SUBCA_URL}/spoke1.p12")
     config = load("spoke1")
     del net.nodes["spoke1"]

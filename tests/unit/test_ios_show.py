@@ -116,6 +116,7 @@ PAIR = IpsecSaRow(
     0x9375DD09,
     3566,
     4607999,
+    1,
     pfs=Group.MODP_2048,
     encaps=4,
     decaps=3,

@@ -31,7 +31,7 @@ def test_nvram_keeps_keys_and_trustpoints_over_a_restart(
     )
     nvram = SqliteNvram(path)
     nvram.save_trustpoint(stored, ("spoke-keys", key))
-    nvram.save_key("hub-keys", key)
+    nvram.save_key("hub-keys", key, None)
     nvram.close()
     nvram = SqliteNvram(path)
     assert nvram.load_trustpoint("ra") == stored

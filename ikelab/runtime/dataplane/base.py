@@ -58,7 +58,8 @@ class TunnelConfig:
 class SaSnapshot:
     """One pair of ESP SAs for `show crypto ipsec sa`.
 
-    encaps, decaps: packets; octets are those before ESP is added. drops: inbound, by reason.
+    encaps, decaps: packets. octets: before ESP is added, of the direction that carried more.
+    send_errors: protected packets that could not leave. drops: inbound, by reason.
     current: whether outbound packets take this pair.
     """
 
@@ -71,13 +72,19 @@ class SaSnapshot:
     inbound_spi: bytes
     outbound_spi: bytes
     encaps: int
-    encaps_octets: int
     decaps: int
+    octets: int
+    send_errors: int
     drops: tuple[tuple[str, int], ...]
     lifetime_seconds: int
     lifetime_kilobytes: int
     initiator: bool
     current: bool
+
+    @property
+    def receive_errors(self) -> int:
+        """Inbound packets that were dropped."""
+        return sum(count for _, count in self.drops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +119,6 @@ class DataPlane(Protocol):
 
     def alloc_spi(self) -> bytes:
         """A fresh inbound SPI: 4 octets, random, 256 or more (RFC 4303 section 2.1), unused."""
-        ...
-
-    def free_spi(self, spi: bytes) -> None:
-        """Give back an SPI that no SA was installed for."""
         ...
 
     def install(self, request: InstallIpsecSa) -> None:

@@ -98,7 +98,6 @@ class UserspaceDataPlane:
         self._tunnels: dict[str, _Tunnel] = {}
         self._sockets: dict[str, NbmaSocket] = {}
         self._inbound: dict[bytes, tuple[_Tunnel, SaPair]] = {}
-        self._allocated: set[bytes] = set()
         self._drops: Counter[str] = Counter()
 
     # --- tunnels ------------------------------------------------------------------------------
@@ -146,17 +145,11 @@ class UserspaceDataPlane:
     # --- security associations ----------------------------------------------------------------
 
     def alloc_spi(self) -> bytes:
-        """A fresh inbound SPI."""
+        """A fresh inbound SPI; should two that wait be the same, the second is not installed."""
         while True:
             spi = self._rng.draw("spi", 4)
-            taken = spi in self._allocated or spi in self._inbound
-            if int.from_bytes(spi, "big") >= LOWEST_SPI and not taken:
-                self._allocated.add(spi)
+            if int.from_bytes(spi, "big") >= LOWEST_SPI and spi not in self._inbound:
                 return spi
-
-    def free_spi(self, spi: bytes) -> None:
-        """Give back an SPI that no SA was installed for."""
-        self._allocated.discard(spi)
 
     def install(self, request: InstallIpsecSa) -> None:
         """Take a pair into use. Raises LabError or ProtocolError; nothing changed then."""
@@ -170,7 +163,6 @@ class UserspaceDataPlane:
         pair = SaPair(request, tunnel.config.key, iv)
         if pair.in_udp and self._send_udp is None:
             raise LabError(f"{request.flow} wants UDP encapsulation, and there is no socket for it")
-        self._allocated.discard(request.inbound.spi)
         self._inbound[request.inbound.spi] = (tunnel, pair)
         tunnel.pairs.append(pair)
         if pair.ready:
@@ -193,7 +185,6 @@ class UserspaceDataPlane:
 
     def remove(self, inbound_spi: bytes) -> None:
         """Take a pair out of use; an SPI that is not there is no error."""
-        self._allocated.discard(inbound_spi)
         if inbound_spi not in self._inbound:
             return
         tunnel, pair = self._inbound.pop(inbound_spi)
@@ -259,6 +250,7 @@ class UserspaceDataPlane:
             return
         problem = self._transmit(tunnel, pair, pair.protect(packet))
         if problem:
+            pair.send_errors += 1
             self._refuse(tunnel, drops.send_failed(tunnel.config, problem))
         else:
             tunnel.sent += 1
@@ -418,8 +410,9 @@ def _snapshot(tunnel: _Tunnel, pair: SaPair) -> SaSnapshot:
         inbound_spi=request.inbound.spi,
         outbound_spi=request.outbound.spi,
         encaps=pair.outbound.packets,
-        encaps_octets=pair.outbound.octets,
         decaps=pair.inbound.packets,
+        octets=pair.octets,
+        send_errors=pair.send_errors,
         drops=tuple(sorted(pair.inbound.drops.items())),
         lifetime_seconds=request.lifetime_seconds,
         lifetime_kilobytes=request.lifetime_kilobytes,
