@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS request (
     CHECK ((state = 'granted') = (serial IS NOT NULL)),
     UNIQUE (generation, transaction_id, request_digest, signer_key, renews)) STRICT;
 CREATE INDEX IF NOT EXISTS request_state ON request (state, received);
-CREATE INDEX IF NOT EXISTS request_finished ON request (number)
-    WHERE id IS NOT NULL AND state != 'pending';
+CREATE INDEX IF NOT EXISTS request_decided ON request (number)
+    WHERE id IS NOT NULL AND state NOT IN ('pending', 'authorized');
 CREATE TABLE IF NOT EXISTS revoked (
     position INTEGER PRIMARY KEY, serial INTEGER NOT NULL UNIQUE, at INTEGER NOT NULL,
     reason INTEGER) STRICT;
