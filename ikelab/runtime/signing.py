@@ -31,8 +31,8 @@ from ikelab.runtime.sqlite import key_der, load_key
 
 _LARGEST = 1 << 16  # octets of a message; an answer with a long CRL is signed here
 _NUMBER = 8
-# For one answer. All 32 connections of a web server with RSA-4096 take it 0.2 s, and a router
-# waits 10 s for the whole of its request.
+# After which one answer may not be waited for any more. All 32 connections of a web server with
+# RSA-4096 take it 0.2 s, and a router waits 10 s for the whole of its request.
 _SECONDS = 3.0
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Signer:
         self._loop: AbstractEventLoop | None = None
         self._known: set[bytes] = set()  # CA certificates whose keys the process has
         self._waiting: dict[int, Future[bytes]] = {}
+        self._watch: asyncio.TimerHandle | None = None
         self._count = 0
 
     def fork(self, *close: int) -> None:
@@ -75,21 +76,8 @@ class Signer:
     async def sign(self, answer: HttpOut) -> HttpOut:
         """The answer with its body, see `HttpOut.sign`. At once where nothing is to be signed."""
         handed_over = None if answer.unsigned is None else self._hand_over(answer.unsigned)
-        octets = b"" if handed_over is None else await self._signed(handed_over)
+        octets = b"" if handed_over is None else await handed_over
         return answer.with_body(octets) if octets else answer.sign(self._rng)
-
-    async def _signed(self, handed_over: Future[bytes]) -> bytes:
-        """The signer's answer; empty where it gives none."""
-        try:
-            async with asyncio.timeout(_SECONDS):
-                return await handed_over
-        except TimeoutError:
-            if handed_over.done() and not handed_over.cancelled():
-                return handed_over.result()  # it came while this process was held up
-            if self._socket is not None:  # else another answer has waited as long
-                _LOG.warning("the signing process hangs; this one signs by itself")
-                self.close()
-            return b""
 
     def _hand_over(self, unsigned: ToSign) -> Future[bytes] | None:
         """What will be the signer's answer; None where it does not take it."""
@@ -105,8 +93,23 @@ class Signer:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._socket, self._take)
-        self._waiting[self._count] = asyncio.get_running_loop().create_future()
+        self._waiting[self._count] = self._loop.create_future()
+        if self._watch is None:
+            self._watch_over(self._loop)
         return self._waiting[self._count]
+
+    def _watch_over(self, loop: AbstractEventLoop) -> None:
+        """Look again later whether what has waited longest has come."""
+        self._watch = loop.call_later(_SECONDS, self._look, loop, next(iter(self._waiting)))
+
+    def _look(self, loop: AbstractEventLoop, longest: int) -> None:
+        self._watch = None
+        self._take()  # it may have come while this process was held up
+        if self._socket is not None and longest in self._waiting:
+            _LOG.warning("the signing process hangs; this one signs by itself")
+            self.close()
+        elif self._waiting:
+            self._watch_over(loop)
 
     def _send(self, message: tuple[object, ...]) -> bool:
         octets = pickle.dumps(message)
@@ -137,6 +140,8 @@ class Signer:
         assert self._socket is not None
         if self._loop is not None:
             self._loop.remove_reader(self._socket)
+        if self._watch is not None:
+            self._watch.cancel()
         self._socket.close()
         self._socket = None
         for future in self._waiting.values():

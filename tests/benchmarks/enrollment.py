@@ -30,7 +30,7 @@ from tests.ca_process import our_ca
 from tests.scep_messages import BITS, Client
 from tests.tcp_ports import HOST, free_port
 
-AT_A_TIME = (1, 2, 4, 16)
+AT_A_TIME = (1, 2, 4, 24)
 """How many clients ask at a time: a server is judged by the number that suits it best."""
 CLIENTS = AT_A_TIME[-1]
 

@@ -58,7 +58,7 @@ def test_our_ca_issues_as_many_as_it_is_asked_for_beside_scepserver_if_it_is_the
     assert bool(theirs) is not missing
     servers = ["ours, durable"] + ([] if missing else ["scepserver"])
     raw = ("number of its own", "all answers", "CPU an answer")
-    for at in (1, 2, 4, 16):
+    for at in enrollment.AT_A_TIME:
         assert {f"{at} at a time: {one}, {what}" for one in servers for what in raw} <= set(rows)
     assert missing or rows["best: ours / scepserver"].median > 0
     assert "ours, up to number 21" in rows  # the CA's own is number 1

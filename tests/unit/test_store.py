@@ -223,27 +223,6 @@ def test_removing_a_pending_request_forgets_it(store: SqliteCaStore) -> None:
     assert not store.grant_request(added.number, IssuedCertificate(1, b"one"), ())
 
 
-def test_what_a_ca_has_issued_makes_no_request_dearer(store: SqliteCaStore) -> None:
-    def issue(serial: int) -> int:
-        """Steps of SQLite's machine for one enrollment, in tens."""
-        steps = 0
-
-        def count() -> int:
-            nonlocal steps
-            steps += 1
-            return 0
-
-        store.connection.set_progress_handler(count, 10)
-        added = store.add_request(new_request(f"{serial}", automatic=True))
-        assert added is not None
-        store.grant_request(added.number, IssuedCertificate(serial, b"certificate"), [])
-        return steps
-
-    steps = [issue(serial) for serial in range(1, 4 * MAX_REQUEST_ID)]
-    early, late = steps[MAX_REQUEST_ID + 10 : MAX_REQUEST_ID + 60], steps[-50:]
-    assert sum(late) < 1.1 * sum(early)
-
-
 def test_request_ids_run_from_1_to_999_and_then_take_the_place_of_the_oldest_finished(
     store: SqliteCaStore,
 ) -> None:
