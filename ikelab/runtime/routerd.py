@@ -60,6 +60,8 @@ from ikelab.types import Endpoint
 
 _LOG = logging.getLogger(__name__)
 
+_GOODBYE_SECONDS = 1.0
+
 
 class OsKeys(OsRsaKeys, OsDhKeys):
     """All key pairs a router makes, from libcrypto."""
@@ -157,8 +159,9 @@ class RouterProcess:
         self._settle()
 
     async def close(self) -> None:
-        """Tell the peers (DELETE), then give everything back."""
+        """Tell the peers (DELETE), let transfers end that soon do, then give everything back."""
         self._perform(self.router.handle(isakmp.Clear(), self._clock.now()))
+        await self.conditions.wait("idle", None, _GOODBYE_SECONDS)  # cut off, they end in a RST
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._tasks):
