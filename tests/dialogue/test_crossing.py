@@ -95,7 +95,7 @@ def test_rekeyings_that_cross_do_not_multiply(seed):
     assert spis(pair.i) == spis(pair.r) != set()
 
 
-def test_a_quick_mode_that_overtakes_message_6_waits_for_it():
+def before_message_5():
     pair = Pair(
         config("spoke1", I_END, R_END, policies=(PSK,)),
         config("hub", R_END, I_END, policies=(PSK,)),
@@ -103,6 +103,11 @@ def test_a_quick_mode_that_overtakes_message_6_waits_for_it():
     pair.request(pair.i)
     for side in (pair.i, pair.r, pair.i, pair.r):
         pair.deliver(side)
+    return pair
+
+
+def test_a_quick_mode_that_overtakes_message_6_waits_for_it():
+    pair = before_message_5()
     pair.request(pair.r)  # it waits for this phase 1 as well
     pair.r.outbox.clear()  # but begins none of its own
     pair.deliver(pair.i)
@@ -114,13 +119,7 @@ def test_a_quick_mode_that_overtakes_message_6_waits_for_it():
 
 
 def test_a_quick_mode_that_waits_for_message_6_in_vain_is_counted():
-    pair = Pair(
-        config("spoke1", I_END, R_END, policies=(PSK,)),
-        config("hub", R_END, I_END, policies=(PSK,)),
-    )
-    pair.request(pair.i)
-    for side in (pair.i, pair.r, pair.i, pair.r):
-        pair.deliver(side)
+    pair = before_message_5()
     early = pair.r.phase2([NOTIFY(notify_type=1)], exchange=ExchangeType.QUICK)
     pair.hand_over(pair.r, early)
     assert pair.i.refusals == []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
 
-class Daemon:
+class Daemon(ABC):
     """A context manager that starts the daemon, and ends it whatever happens.
 
     directory: short (a socket lives in it), made here, the caller removes it. xfrm_library: the
@@ -95,19 +96,19 @@ class Daemon:
 
     # --- what each daemon has of its own --------------------------------------------------------
 
+    @abstractmethod
     def log_tail(self, lines: int = 40) -> str:
         """The last lines of its log that are worth reading."""
-        raise NotImplementedError
 
-    def _write_configuration(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write_configuration(self) -> None: ...
 
-    def _command(self) -> Sequence[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self) -> Sequence[str]: ...
 
+    @abstractmethod
     def _settle(self) -> None:
         """Wait until it serves, and give it its connection."""
-        raise NotImplementedError
 
-    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> None: ...
